@@ -1,7 +1,7 @@
 """Images as detkit knows them: uint8 RGB arrays of shape (H, W, 3).
 
-Owns the check at the border (`validate_image`) and the reading of files (`decode_image`).
-Knows numpy, OpenCV and Pillow; never a detector.
+Owns the check at the border (`validate_image`); files are read by `image_files`. Knows numpy;
+never a file, a detector or a picture format.
 """
 
 from __future__ import annotations
