@@ -106,7 +106,7 @@ def source_name(source: object) -> str:
         return f"image data of {memoryview(source).nbytes} bytes"
     if not isinstance(source, (str, os.PathLike)):
         return f"<{type(source).__name__}>"
-    text = os.fspath(source)
+    text = os.fsdecode(source)
     if _URL.match(text):
         # Both places where a URL carries a secret.
         text = re.sub(r"(?<=:/)/?[^/?#]*@", "/***@", text, count=1)
@@ -134,7 +134,7 @@ def _opened(source: ImageSource, name: str) -> BinaryIO:
         raise ImageDecodeError("a numpy array is decoded already: pass it to the detector")
     if not isinstance(source, (str, os.PathLike)):
         raise ImageDecodeError(f"expected a path or the bytes of a file, got {name}")
-    if _URL.match(os.fspath(source)):
+    if _URL.match(os.fsdecode(source)):
         raise ImageDecodeError(f"{name} is a URL: download it first, then pass the path")
     # Non-blocking, because opening a FIFO would otherwise wait for a writer.
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
