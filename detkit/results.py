@@ -174,7 +174,9 @@ class DetectionResult:
             keep &= mask
         return self if keep.all() else self.select(keep)
 
-    def select(self, index: npt.NDArray[np.bool_] | npt.NDArray[np.integer[Any]]) -> DetectionResult:
+    def select(
+        self, index: npt.NDArray[np.bool_] | npt.NDArray[np.integer[Any]]
+    ) -> DetectionResult:
         """A new result with the boxes that a numpy mask or index array picks."""
         metadata = dict(self.metadata)
         for key in PER_BOX_KEYS:
@@ -267,7 +269,10 @@ def _checked_classes(classes: npt.ArrayLike, num: int) -> npt.NDArray[np.int64]:
     if array.shape != (num,):
         raise InvalidResultError(f"classes must have shape ({num},) like boxes, got {array.shape}")
     if array.dtype.kind not in "iu":
-        whole = array.dtype.kind == "f" and bool(np.all(array == np.floor(array)))
+        # Up to 2**53 a float64 holds every integer; beyond, the cast would be undefined.
+        whole = array.dtype.kind == "f" and bool(
+            np.all((array == np.floor(array)) & (np.abs(array) <= 2**53))
+        )
         if num and not whole:
             raise InvalidResultError(f"classes must be integers, got dtype {array.dtype}")
     array = _own(np.ascontiguousarray(array, dtype=np.int64), classes)
