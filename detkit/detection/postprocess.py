@@ -1,0 +1,159 @@
+"""From a network's raw numbers to boxes: threshold, class filter, suppression, limit.
+
+Pure numpy on arrays. There is no time limit anywhere: every candidate is judged. Knows
+nothing of images, models or runtimes.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from detkit.errors import InvalidResultError
+
+F32 = npt.NDArray[np.float32]
+I64 = npt.NDArray[np.int64]
+
+# More candidates than this, and the weakest are left out, as ultralytics does (`max_nms`).
+MAX_CANDIDATES = 30_000
+# Candidates judged together. Larger blocks waste comparisons, smaller ones waste Python.
+_BLOCK = 256
+
+
+class Detections(NamedTuple):
+    """Boxes `(N, 4)` xyxy float32, scores `(N,)` float32, class ids `(N,)` int64, best first."""
+
+    boxes: F32
+    scores: F32
+    classes: I64
+
+
+def decode_anchors(
+    raw: F32, *, confidence_threshold: float, classes: tuple[int, ...] | None = None
+) -> Detections:
+    """Candidates of a YOLOv8 or YOLO11 head: one per anchor, with its best class.
+
+    Args:
+        raw: `(4 + num_classes, A)` float32: centre x, centre y, width and height in pixels of
+            the network's input, then one score per class. Not written to.
+        confidence_threshold: Keep scores of at least this.
+        classes: Keep these class ids only. An anchor counts with its best class.
+
+    Returns:
+        Candidates sorted by score, ties in the order of the anchors, in memory of their own.
+
+    Raises:
+        InvalidResultError: If the network returned NaN or infinity.
+    """
+    best = raw[4:].max(axis=0)
+    # A NaN anywhere in the scores reaches `best`.
+    if not (np.isfinite(best).all() and np.isfinite(raw[:4]).all()):
+        raise InvalidResultError(
+            "the network returned NaN or infinity; the weights may be damaged, or the precision "
+            "too low for this model: try precision='fp32'"
+        )
+    (index,) = np.nonzero(best >= np.float32(confidence_threshold))
+    scores = best[index]
+    ids = raw[4:, index].argmax(axis=0) if len(index) else np.empty(0, dtype=np.int64)
+    if classes is not None:
+        wanted = np.isin(ids, classes)
+        index, scores, ids = index[wanted], scores[wanted], ids[wanted]
+    order = np.argsort(-scores, kind="stable")[:MAX_CANDIDATES]
+    xywh = raw[:4, index[order]].T
+    half = xywh[:, 2:] * np.float32(0.5)
+    boxes = np.concatenate([xywh[:, :2] - half, xywh[:, :2] + half], axis=1)
+    return Detections(boxes, scores[order], ids[order].astype(np.int64, copy=False))
+
+
+def decode_rows(
+    raw: F32, *, confidence_threshold: float, classes: tuple[int, ...] | None = None
+) -> Detections:
+    """Detections of a head that has done its own suppression.
+
+    Args:
+        raw: `(N, 6)` float32 rows of x_min, y_min, x_max, y_max, score, class id.
+        confidence_threshold: Keep scores of at least this.
+        classes: Keep these class ids only.
+
+    Raises:
+        InvalidResultError: If the network returned NaN or infinity.
+    """
+    if not np.isfinite(raw).all():
+        raise InvalidResultError("the network returned NaN or infinity")
+    keep = raw[:, 4] >= np.float32(confidence_threshold)
+    # Such heads fill the rows that they do not need with zeros.
+    keep &= (raw[:, 2] > raw[:, 0]) & (raw[:, 3] > raw[:, 1])
+    if classes is not None:
+        keep &= np.isin(raw[:, 5], classes)
+    rows = raw[keep]
+    rows = rows[np.argsort(-rows[:, 4], kind="stable")]
+    return Detections(rows[:, :4].copy(), rows[:, 4].copy(), rows[:, 5].astype(np.int64))
+
+
+def suppress(
+    candidates: Detections, *, iou_threshold: float, max_detections: int, agnostic: bool = False
+) -> Detections:
+    """Greedy non-maximum suppression: a box falls to a better one that overlaps it too much.
+
+    The definition is that of `torchvision.ops.nms`: best first, and a box goes when its IoU
+    with a kept box is greater than `iou_threshold`. Blocks of candidates are compared at
+    once, and the work ends as soon as `max_detections` boxes are kept.
+
+    Args:
+        candidates: Sorted by score, best first.
+        iou_threshold: In [0, 1].
+        max_detections: Keep at most this many.
+        agnostic: Whether boxes of different classes suppress each other.
+
+    Returns:
+        What is left, in the same order, in memory of its own.
+    """
+    boxes = candidates.boxes
+    classes = None if agnostic else candidates.classes
+    kept = np.empty(0, dtype=np.int64)
+    for start in range(0, len(boxes), _BLOCK):
+        block = np.arange(start, min(start + _BLOCK, len(boxes)))
+        if len(kept):
+            fallen = _overlaps(boxes, classes, kept, block, iou_threshold).any(axis=0)
+            block = block[~fallen]
+        block = block[_greedy(_overlaps(boxes, classes, block, block, iou_threshold))]
+        kept = np.concatenate([kept, block])[:max_detections]
+        if len(kept) == max_detections:
+            break
+    return Detections(boxes[kept], candidates.scores[kept], candidates.classes[kept])
+
+
+def _overlaps(
+    boxes: F32, classes: I64 | None, a: I64, b: I64, iou_threshold: float
+) -> npt.NDArray[np.bool_]:
+    """`(len(a), len(b))`: whether box `a` and box `b` overlap by more than the threshold."""
+    one, two = boxes[a], boxes[b]
+    width = np.minimum(one[:, None, 2], two[None, :, 2])
+    width -= np.maximum(one[:, None, 0], two[None, :, 0])
+    height = np.minimum(one[:, None, 3], two[None, :, 3])
+    height -= np.maximum(one[:, None, 1], two[None, :, 1])
+    inter = np.maximum(width, 0, out=width)
+    inter *= np.maximum(height, 0, out=height)
+    union = _area(one)[:, None] + _area(two)[None, :]
+    union -= inter
+    union *= np.float32(iou_threshold)
+    result: npt.NDArray[np.bool_] = inter > union
+    if classes is not None:
+        result &= classes[a][:, None] == classes[b][None, :]
+    return result
+
+
+def _area(boxes: F32) -> F32:
+    return (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+
+
+def _greedy(overlaps: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """Which of a block stay: walk it best first, each survivor strikes out those after it."""
+    alive = np.ones(len(overlaps), dtype=bool)
+    # Only rows that overlap another box can strike anything out.
+    for row in np.nonzero(np.triu(overlaps, 1).any(axis=1))[0]:
+        if alive[row]:
+            alive[row + 1 :] &= ~overlaps[row, row + 1 :]
+    return alive

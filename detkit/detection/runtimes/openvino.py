@@ -1,0 +1,255 @@
+"""ONNX files and OpenVINO folders through OpenVINO, on the CPU. Never imports torch.
+
+The conversion from uint8 pixels to numbers in [0, 1] is compiled into the network, so that
+the letterboxed image is its input as it is.
+"""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from detkit.detection.environment import quiet_environment
+from detkit.detection.model_facts import (
+    MAX_TEXT_LENGTH,
+    ModelFacts,
+    judge_output,
+    parse_metadata,
+    require_detection,
+    size_from,
+    stride_from,
+)
+from detkit.detection.onnx_file import read_onnx_metadata
+from detkit.detection.runtimes.contract import LoadOptions, Runtime
+from detkit.errors import ModelLoadError, describe
+
+# One network is compiled for each of the first rectangles that are asked for (about 0.2 s and
+# 20 MB each for YOLOv8n); every further one goes through one network without a fixed size,
+# which is some 7 % slower. So a folder of many shapes never waits for the compiler each time.
+MAX_COMPILED_SIZES = 8
+ANY = -1  # a side, or a batch, that may have any length
+_HINTS = {"fp32": ("f32", "FP32"), "bf16": ("bf16", "BF16"), "fp16": ("f16", "FP16")}
+
+
+def open_runtime(options: LoadOptions) -> Runtime:
+    """Load an `.onnx` or `.xml` file or a folder made by an OpenVINO export.
+
+    Raises:
+        ModelLoadError: If it is damaged, hostile, no YOLO detection network, or asks for a
+            device or precision that is not there.
+    """
+    if options.device not in ("cpu", "auto"):
+        raise ModelLoadError(
+            f"device {options.device!r} is not available through OpenVINO; available: cpu"
+        )
+    path = _model_file(options.path)
+    metadata = _read_metadata(path)
+    require_detection(metadata)
+    quiet_environment()
+    import openvino
+
+    core = openvino.Core()
+    precision = _choose_precision(core, options.precision)
+    try:
+        model = core.read_model(path)
+        facts = _read_facts(model, metadata, options)
+        config: dict[str, object] = {
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_PRECISION_HINT": _HINTS[precision][0],
+        }
+        if options.num_threads is not None:
+            config["INFERENCE_NUM_THREADS"] = options.num_threads
+        networks = _Networks(core, _with_uint8_input(model), facts, config)
+        networks.get(facts.size_hw)
+    except (RuntimeError, MemoryError) as error:
+        raise ModelLoadError(f"OpenVINO cannot load {path.name}: {_reason(error)}") from error
+    return OpenVinoRuntime(networks, facts, precision)
+
+
+class OpenVinoRuntime(Runtime):
+    """One synchronous infer request per size; compiled networks are shared with replicas."""
+
+    device = "cpu"
+    library = "openvino"
+
+    def __init__(self, networks: _Networks, facts: ModelFacts, precision: str) -> None:
+        self.facts = facts
+        self.precision = precision
+        self._networks = networks
+        self._requests: dict[object, Any] = {}
+        for key, compiled in networks.compiled():
+            self._requests[key] = compiled.create_infer_request()
+
+    def infer(self, batch: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        """See `Runtime.infer`; takes one image."""
+        from openvino import Tensor
+
+        hw = (batch.shape[1], batch.shape[2])
+        request = self._requests.get(hw)
+        if request is None:
+            key, compiled = self._networks.get(hw)
+            request = self._requests.get(key)
+            if request is None:
+                request = self._requests[key] = compiled.create_infer_request()
+        # The tensor borrows the array's memory, and is let go before `batch` is.
+        request.set_input_tensor(Tensor(batch, shared_memory=True))
+        request.infer()
+        output: npt.NDArray[np.float32] = request.get_output_tensor(0).data
+        return output
+
+    def replicate(self) -> OpenVinoRuntime:
+        """A runtime with requests of its own on the same compiled networks."""
+        return OpenVinoRuntime(self._networks, self.facts, self.precision)
+
+    def close(self) -> None:
+        """Drop the requests, and with the last replica the networks."""
+        self._requests.clear()
+        self._networks = _CLOSED
+
+
+class _Networks:
+    """Compiled networks by input size, shared by replicas. Thread-safe."""
+
+    def __init__(self, core: Any, model: Any, facts: ModelFacts, config: dict[str, object]) -> None:
+        self._core = core
+        self._model = model
+        self._facts = facts
+        self._config = config
+        self._lock = threading.Lock()
+        # The key `None` is the network for any size.
+        self._compiled: dict[tuple[int, int] | None, Any] = {}
+
+    def get(self, hw: tuple[int, int]) -> tuple[tuple[int, int] | None, Any]:
+        """The compiled network for an input of height and width `hw`, and its key."""
+        with self._lock:
+            key = hw if hw in self._compiled or self._has_room() else None
+            if key not in self._compiled:
+                self._compiled[key] = self._compile(key)
+            return key, self._compiled[key]
+
+    def compiled(self) -> list[tuple[tuple[int, int] | None, Any]]:
+        """All that is compiled so far."""
+        with self._lock:
+            return list(self._compiled.items())
+
+    def _has_room(self) -> bool:
+        return len(self._compiled) - (None in self._compiled) < MAX_COMPILED_SIZES
+
+    def _compile(self, hw: tuple[int, int] | None) -> Any:
+        model = self._model
+        if not self._facts.is_fixed:
+            height, width = hw or (-1, -1)
+            model = model.clone()
+            model.reshape([1, height, width, 3])
+        return self._core.compile_model(model, "CPU", self._config)
+
+
+_CLOSED: Any = None
+
+
+def _model_file(path: Path) -> Path:
+    if not path.is_dir():
+        return path
+    found = sorted(path.glob("*.xml"))
+    if len(found) != 1:
+        raise ModelLoadError(
+            f"{path.name} holds {len(found)} OpenVINO models (*.xml); give the path of one"
+        )
+    return found[0]
+
+
+def _read_metadata(path: Path) -> dict[str, object]:
+    if path.suffix.lower() == ".onnx":
+        return parse_metadata(read_onnx_metadata(path))
+    if not path.with_suffix(".bin").is_file():
+        raise ModelLoadError(f"{path.name} needs its weights {path.stem}.bin beside it")
+    beside = path.parent / "metadata.yaml"
+    if not beside.is_file():
+        return {}
+    if beside.stat().st_size > MAX_TEXT_LENGTH:
+        raise ModelLoadError(f"{beside.name} is larger than {MAX_TEXT_LENGTH} bytes")
+    # PyYAML comes with ultralytics. The safe loader builds plain values only.
+    import yaml  # type: ignore[import-untyped]
+
+    try:
+        loaded = yaml.safe_load(beside.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        raise ModelLoadError(f"{beside.name} cannot be read: {describe(error)}") from error
+    return dict(loaded) if isinstance(loaded, dict) else {}
+
+
+def _choose_precision(core: Any, wanted: str) -> str:
+    native = list(core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
+    if wanted == "auto":
+        return "bf16" if "BF16" in native else "fp32"
+    if wanted != "fp32" and _HINTS[wanted][1] not in native:
+        raise ModelLoadError(
+            f"precision {wanted!r} is not native to this CPU; it has "
+            f"{', '.join(name for name, (_, code) in _HINTS.items() if code in native)}"
+        )
+    return wanted
+
+
+def _read_facts(model: Any, metadata: dict[str, object], options: LoadOptions) -> ModelFacts:
+    if len(model.inputs) != 1 or len(model.input(0).partial_shape) != 4:
+        given = [str(i.partial_shape) for i in model.inputs][:8]
+        raise ModelLoadError(
+            "a YOLO network has one input of shape (batch, 3, height, width); "
+            f"this one has {given}"
+        )
+    batch, channels, height, width = _lengths(model.input(0).partial_shape)
+    if channels not in (3, ANY):
+        raise ModelLoadError(f"this network takes {channels} channels; detkit's images have 3")
+    if batch not in (1, ANY):
+        raise ModelLoadError(
+            f"this network was exported for batches of exactly {batch}; export it with "
+            "batch=1 or dynamic=True"
+        )
+    stride = stride_from(metadata.get("stride"))
+    is_fixed = ANY not in (batch, height, width)
+    if is_fixed:
+        size_hw = (height, width)
+        wanted = options.image_size
+        if wanted is not None and size_from(wanted, 1) != size_hw:
+            raise ModelLoadError(
+                f"this network takes {size_hw[0]}x{size_hw[1]} pixels and nothing else, "
+                f"so image_size={wanted!r} cannot be used; export it with dynamic=True"
+            )
+        probe = model
+    else:
+        size_hw = size_from(options.image_size or metadata.get("imgsz"), stride)
+        probe = model.clone()
+        probe.reshape([1, 3, *size_hw])
+    shapes = [_lengths(output.partial_shape) for output in probe.outputs]
+    layout, names = judge_output(
+        shapes, metadata.get("names"), end_to_end=metadata.get("end2end") is True
+    )
+    return ModelFacts(names, stride, size_hw, is_fixed, max_batch_size=1, layout=layout)
+
+
+def _lengths(partial_shape: Any) -> tuple[int, ...]:
+    return tuple(int(d.get_length()) if d.is_static else ANY for d in partial_shape)
+
+
+def _with_uint8_input(model: Any) -> Any:
+    """The same network, taking `(1, h, w, 3)` uint8 and dividing by 255 itself."""
+    from openvino import Layout, Type
+    from openvino.preprocess import PrePostProcessor
+
+    steps = PrePostProcessor(model)
+    image = steps.input()
+    image.tensor().set_element_type(Type.u8).set_layout(Layout("NHWC"))
+    image.model().set_layout(Layout("NCHW"))
+    image.preprocess().convert_element_type(Type.f32).scale(255.0)
+    steps.output().tensor().set_element_type(Type.f32)
+    return steps.build()
+
+
+def _reason(error: BaseException) -> str:
+    """The last informative line of OpenVINO's multi-line messages."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1][:200] if lines else type(error).__name__
