@@ -1,0 +1,174 @@
+"""The labels of `annotate`: which text fits, where it goes, and how its letters are drawn.
+
+Knows pixels, text and OpenCV's two kinds of letters; never a result or a class.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import Any, NamedTuple, TypeAlias
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from detkit.images import RGBImage
+
+Color: TypeAlias = tuple[int, int, int]
+
+_BLACK: Color = (0, 0, 0)
+_WHITE: Color = (255, 255, 255)
+# WCAG 2.2: where black and white text have the same contrast on a background.
+_EQUAL_CONTRAST_LUMINANCE = 0.179
+_SEMIBOLD = 550
+# Hershey Simplex draws capitals 21 units high at scale 1; a text of size s shall have 0.72 s.
+_HERSHEY_SCALE_PER_PX = 0.72 / 21
+
+_thread = threading.local()
+
+
+class Corners(NamedTuple):
+    """A rectangle of whole pixels."""
+
+    left: int
+    top: int
+    right: int
+    bottom: int
+
+
+def clean(text: str, max_chars: int) -> str:
+    """One printable line: line breaks and control characters would leave the label's box."""
+    line = " ".join("".join(c if c.isprintable() else " " for c in text[: 4 * max_chars]).split())
+    if not _has_font_face():
+        line = line.encode("ascii", "replace").decode("ascii")
+    return line if len(line) <= max_chars else line[: max_chars - 2] + ".."
+
+
+def draw_labels(
+    canvas: RGBImage,
+    corners: Sequence[Corners | None],
+    texts: Mapping[int, str],
+    tints: Mapping[int, Color],
+    size: int,
+) -> None:
+    """Write a label for every box, wholly inside the picture.
+
+    Args:
+        canvas: uint8 RGB of shape (H, W, 3); it is written to.
+        corners: Every box, or `None` for one outside the picture.
+        texts: The label of each box to name, by its index, the most important last.
+        tints: The background of each label, by the same index.
+        size: Height of a line of text in pixels.
+    """
+    height, width = canvas.shape[:2]
+    pad = max(2, round(size * 0.3))
+    label_h = round(size * 1.2) + pad
+    if label_h > height or width < 2 * pad + size // 2:
+        return
+    places: dict[int, tuple[Corners, str]] = {}
+    taken = np.empty((len(texts), 4), dtype=np.int32)
+    # The most confident label chooses first and is drawn last.
+    for index in reversed(list(texts)):
+        box = corners[index]
+        text = _shortened(texts[index], size, width - 2 * pad)
+        if box is None or not text:
+            continue
+        label_w = min(width, _text_width(text, size) + 2 * pad)
+        place = _choose_place(box, label_w, label_h, width, height, taken[: len(places)])
+        taken[len(places)] = place
+        places[index] = (place, text)
+    for index in reversed(list(places)):
+        place, text = places[index]
+        _draw_label(canvas, place, text, tints[index], size, pad)
+
+
+def _choose_place(
+    box: Corners, label_w: int, label_h: int, width: int, height: int, taken: npt.NDArray[np.int32]
+) -> Corners:
+    """Where the label covers the least of the labels that are already there."""
+    lefts = (box.left, box.right + 1 - label_w)
+    tops = (box.top - label_h, box.bottom + 1, box.top, box.bottom + 1 - label_h)
+    best, best_overlap = None, 0
+    for top in tops:
+        if not 0 <= top <= height - label_h:
+            continue
+        for left in lefts:
+            x = min(max(0, left), width - label_w)
+            place = Corners(x, top, x + label_w, top + label_h)
+            overlap = _overlap(place, taken)
+            if best is None or overlap < best_overlap:
+                best, best_overlap = place, overlap
+            if overlap == 0:
+                return place
+    if best is None:  # A box taller than the picture leaves room neither above nor below.
+        x = min(max(0, box.left), width - label_w)
+        y = min(max(0, box.top), height - label_h)
+        best = Corners(x, y, x + label_w, y + label_h)
+    return best
+
+
+def _overlap(place: Corners, taken: npt.NDArray[np.int32]) -> int:
+    if not len(taken):
+        return 0
+    wide = np.minimum(taken[:, 2], place.right) - np.maximum(taken[:, 0], place.left)
+    high = np.minimum(taken[:, 3], place.bottom) - np.maximum(taken[:, 1], place.top)
+    return int((np.maximum(wide, 0) * np.maximum(high, 0)).sum())
+
+
+def _draw_label(
+    canvas: RGBImage, place: Corners, text: str, color: Color, size: int, pad: int
+) -> None:
+    canvas[place.top : place.bottom, place.left : place.right] = color
+    ink = _BLACK if _luminance(color) > _EQUAL_CONTRAST_LUMINANCE else _WHITE
+    # Digits and capitals are 0.7 of the size: this baseline centres them.
+    middle = (place.top + place.bottom) / 2
+    _put_text(canvas, text, (place.left + pad, round(middle + 0.35 * size)), ink, size)
+
+
+def _luminance(color: Color) -> float:
+    """Relative luminance, from WCAG 2.2."""
+    parts = [c / 255 for c in color]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def _shortened(text: str, size: int, room: int) -> str:
+    while text and _text_width(text, size) > room:
+        text = text[:-3] + ".." if len(text) > 4 else text[:-1]
+    return text
+
+
+# -- text: OpenCV 5 has a TrueType font with most scripts, OpenCV 4 strokes with ASCII only ----
+
+
+def _has_font_face() -> bool:
+    return hasattr(cv2, "FontFace")
+
+
+def _font() -> Any:
+    # One per thread: nothing promises that a face may be shared.
+    if not hasattr(_thread, "font"):
+        _thread.font = cv2.FontFace("sans")
+    return _thread.font
+
+
+@lru_cache(maxsize=8192)
+def _text_width(text: str, size: int) -> int:
+    if _has_font_face():
+        left, _, width, _ = cv2.getTextSize((0, 0), text, (0, 0), _font(), size, _SEMIBOLD)
+        return int(left + width)
+    scale, stroke = size * _HERSHEY_SCALE_PER_PX, max(1, round(size / 14))
+    return int(cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, stroke)[0][0])
+
+
+def _put_text(
+    canvas: RGBImage, text: str, baseline_xy: tuple[int, int], color: Color, size: int
+) -> None:
+    if _has_font_face():
+        cv2.putText(canvas, text, baseline_xy, color, _font(), size, _SEMIBOLD)
+        return
+    scale, stroke = size * _HERSHEY_SCALE_PER_PX, max(1, round(size / 14))
+    face = cv2.FONT_HERSHEY_SIMPLEX
+    cv2.putText(canvas, text, baseline_xy, face, scale, color, stroke, cv2.LINE_AA)

@@ -1,0 +1,11 @@
+"""Frames in and out: video files as iterators of `Frame`, and H.264 files from pictures.
+
+Knows nothing of detectors; `detkit.pipeline` joins the two.
+"""
+
+from detkit.video.frames import Frame
+from detkit.video.read_ahead import ReadAhead
+from detkit.video.sinks import VideoSink
+from detkit.video.sources import VIDEO_SUFFIXES, VideoSource
+
+__all__ = ["VIDEO_SUFFIXES", "Frame", "ReadAhead", "VideoSink", "VideoSource"]
