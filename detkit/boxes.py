@@ -77,7 +77,12 @@ class Agreement(NamedTuple):
 
     def plus(self, other: Agreement) -> Agreement:
         """Both together, as if their images had been judged in one go."""
-        return Agreement(*(x + y for x, y in zip(self, other, strict=True)))
+        return Agreement(
+            self.true_positives + other.true_positives,
+            self.false_positives + other.false_positives,
+            self.false_negatives + other.false_negatives,
+            self.sum_iou + other.sum_iou,
+        )
 
 
 def match(

@@ -5,7 +5,7 @@
     │   └── ImageDecodeError (OSError)          a file that is no readable image
     ├── InvalidResultError (ValueError)         boxes, scores or classes that make no sense
     ├── UnsupportedSettingError (ValueError)    a setting this detector cannot honour
-    ├── ModelLoadError (RuntimeError)           weights missing, corrupt, hostile or of the wrong kind
+    ├── ModelLoadError (RuntimeError)           weights missing, corrupt, hostile or of a wrong kind
     │   └── ModelNotFoundError (FileNotFoundError)
     ├── DetectorNotLoadedError (RuntimeError)   detect before load_model
     ├── DetectorContractError (RuntimeError)    a detector broke the rules of AbstractDetector

@@ -6,7 +6,7 @@ Knows results and errors; never an inference library, a thread or an event loop.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable
 from dataclasses import dataclass, fields, replace
 from os import PathLike
 
@@ -85,8 +85,8 @@ class AbstractDetector(ABC):
 
     Optional members, recognised when present:
 
-    * `detect_batch(images)`: several images in one go. All have the same `batch_key`.
-      One result per image, in input order.
+    * `detect_batch(images)`: several images in one go, all with the same `batch_key`. A list with
+      one result per image, in input order.
     * `settings` as a keyword of `detect` and `detect_batch`: a `DetectionSettings`. A detector
       without it gets `confidence_threshold`, `classes` and `max_detections` applied to its
       results by the engine.
@@ -154,17 +154,5 @@ class AbstractDetector(ABC):
         """
         return image.shape
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027  optional: many detectors hold nothing
         """Release what the detector holds. Called by nobody but its owner; idempotent."""
-
-
-class SupportsBatch(AbstractDetector):
-    """A detector that takes several images in one go."""
-
-    @abstractmethod
-    def detect_batch(self, images: Sequence[RGBImage]) -> Sequence[DetectionResult]:
-        """Detect the objects in several images that share a `batch_key`.
-
-        Returns:
-            One result per image, in input order.
-        """

@@ -1,0 +1,332 @@
+"""`check_detector`: try a detector out and tell which promises of its contract it keeps.
+
+Calls the detector directly, as the engine's workers would, and compares answers. Knows no
+engine.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from detkit.api.replica import accepts_settings
+from detkit.boxes import agreement
+from detkit.detection.abstract import DetectionSettings
+from detkit.errors import describe
+from detkit.images import RGBImage
+from detkit.results import DetectionResult
+
+Mode = Literal["shared", "replicated", "locked"]
+
+# Overlapping calls that have not all come back after this time count as a deadlock.
+_DEADLOCK_S = 60.0
+# A single difference is enough to prove a race, and races are rare: try often.
+_THREADS = 4
+_ROUNDS = 5
+# What float arithmetic may change between two batch sizes: pixels and score.
+_BOX_TOLERANCE = 0.5
+_SCORE_TOLERANCE = 1e-2
+
+
+@dataclass(frozen=True)
+class DetectorReport:
+    """What `check_detector` found. `None` means: could not be decided.
+
+    Attributes:
+        keeps_contract: Every call returned a `DetectionResult` and wrote to no input.
+        is_deterministic: The same image gave the same result twice.
+        is_ordered: `detect_batch` answers in input order.
+        is_batch_invariant: A result does not depend on its neighbours in the batch.
+        is_reentrant: Overlapping calls of one object all return.
+        is_thread_safe: And return the right results.
+        keeps_settings_apart: Overlapping calls with different settings each got their own.
+        colour_order: "rgb" if it understands RGB better than BGR, "bgr" if the reverse,
+            None if it makes no difference or nothing was found.
+        can_replicate: `replicate()` gives a copy with the same results.
+        mode: How `AsyncDetector` should run it: one object "shared" by all workers, one
+            "replicated" per worker, or "locked", one call at a time.
+        problems: One sentence for everything that is not as it should be.
+    """
+
+    keeps_contract: bool
+    is_deterministic: bool
+    is_ordered: bool | None
+    is_batch_invariant: bool | None
+    is_reentrant: bool | None
+    is_thread_safe: bool | None
+    keeps_settings_apart: bool | None
+    colour_order: Literal["rgb", "bgr"] | None
+    can_replicate: bool
+    mode: Mode
+    problems: tuple[str, ...]
+
+    @property
+    def is_ok(self) -> bool:
+        """Whether nothing speaks against using it."""
+        return not self.problems
+
+    def __str__(self) -> str:
+        said = {True: "yes", False: "no", None: "not decided"}
+        lines = [
+            f"keeps the contract    {said[self.keeps_contract]}",
+            f"deterministic         {said[self.is_deterministic]}",
+            f"ordered               {said[self.is_ordered]}",
+            f"batch-invariant       {said[self.is_batch_invariant]}",
+            f"re-entrant            {said[self.is_reentrant]}",
+            f"thread-safe           {said[self.is_thread_safe]}",
+            f"settings kept apart   {said[self.keeps_settings_apart]}",
+            f"colour order          {self.colour_order or 'not decided'}",
+            f"can be replicated     {said[self.can_replicate]}",
+            f"mode that suits it    {self.mode}",
+        ]
+        return "\n".join([*lines, *(f"problem: {problem}" for problem in self.problems)])
+
+
+def check_detector(
+    detector: Any,
+    images: Sequence[RGBImage] | None = None,
+    *,
+    expected: Sequence[DetectionResult] | None = None,
+    try_threads: bool = True,
+) -> DetectorReport:
+    """Try a detector out and tell which mode suits it.
+
+    Args:
+        detector: A loaded `AbstractDetector`, or anything with `detect(image)`.
+        images: Some different RGB uint8 arrays of shape (H, W, 3) in which it finds something.
+            None: coloured test cards.
+        expected: The true objects of each image. With them the colour order is judged by F1,
+            otherwise by the sum of scores.
+        try_threads: Whether to call one object from several threads at once. A detector with
+            native code that does not expect it may crash the process.
+
+    Returns:
+        The findings. Print it.
+    """
+    return _Check(detector, images or test_cards(), expected).run(try_threads)
+
+
+def test_cards(number: int = 4, hw: tuple[int, int] = (96, 128)) -> list[RGBImage]:
+    """Different images with coloured rectangles, the same on every machine."""
+    cards: list[RGBImage] = []
+    for index in range(number):
+        card = np.full((*hw, 3), 40 + 20 * index, dtype=np.uint8)
+        for k in range(3):
+            y, x = 10 + 25 * k, 8 + 30 * ((index + k) % number)
+            card[y : y + 20, x : x + 24] = np.roll((230, 60, 30), k + index)
+        cards.append(card)
+    return cards
+
+
+test_cards.__test__ = False  # type: ignore[attr-defined]  # pytest must not take it for a test
+
+
+class _Check:
+    def __init__(
+        self,
+        detector: Any,
+        images: Sequence[RGBImage],
+        expected: Sequence[DetectionResult] | None,
+    ) -> None:
+        self.detector = detector
+        self.images = [_read_only(image) for image in images]
+        self.expected = expected
+        self.problems: list[str] = []
+
+    def run(self, try_threads: bool) -> DetectorReport:
+        """All checks, the cheap ones first; those that cannot be run stay undecided."""
+        alone = self._singles()
+        if alone is None:
+            return DetectorReport(
+                False, False, None, None, None, None, None, None, False, "locked",
+                tuple(self.problems),
+            )  # fmt: skip
+        deterministic = self._is_same(self._singles(), alone)
+        if not deterministic:
+            self.problems.append("the same image gives different results")
+        ordered, invariant = self._batches(alone)
+        reentrant, thread_safe = self._threads(alone) if try_threads else (None, None)
+        declared = bool(getattr(self.detector, "thread_safe", False))
+        if declared and thread_safe is False:
+            self.problems.append("it declares thread_safe, and is not")
+        can_replicate = self._replicates(alone)
+        shared = declared and thread_safe is not False
+        mode: Mode = "shared" if shared else "replicated" if can_replicate else "locked"
+        return DetectorReport(
+            keeps_contract=not self.problems,
+            is_deterministic=deterministic,
+            is_ordered=ordered,
+            is_batch_invariant=invariant,
+            is_reentrant=reentrant,
+            is_thread_safe=thread_safe,
+            keeps_settings_apart=self._settings_apart() if try_threads and shared else None,
+            colour_order=self._colour_order(alone),
+            can_replicate=can_replicate,
+            mode=mode,
+            problems=tuple(self.problems),
+        )
+
+    def _singles(self) -> list[DetectionResult] | None:
+        results = []
+        for index, image in enumerate(self.images):
+            try:
+                result = self.detector.detect(image)
+            except Exception as error:  # noqa: BLE001  whatever it is, it is the finding
+                self.problems.append(f"detect failed on image {index}: {describe(error)}")
+                return None
+            if not isinstance(result, DetectionResult):
+                self.problems.append(
+                    f"detect returned {type(result).__name__}, not DetectionResult"
+                )
+                return None
+            results.append(result)
+        return results
+
+    def _batches(self, alone: list[DetectionResult]) -> tuple[bool | None, bool | None]:
+        if getattr(self.detector, "detect_batch", None) is None:
+            return None, None
+        batch_key = getattr(self.detector, "batch_key", None) or (lambda image: image.shape)
+        first = batch_key(self.images[0])
+        indices = [i for i, image in enumerate(self.images) if batch_key(image) == first]
+        forward = self._batch(indices)
+        backward = self._batch(indices[::-1])
+        if forward is None or backward is None:
+            return False, False
+        truth = [alone[i] for i in indices]
+        if self._is_same(forward, truth) and self._is_same(backward, truth[::-1]):
+            return True, True
+        distinct = len(indices) > 1 and not self._is_same(truth, truth[::-1])
+        ordered = not (distinct and self._is_same(forward, truth[::-1]))
+        self.problems.append(
+            "a result depends on its neighbours in the batch"
+            if ordered
+            else "detect_batch does not answer in input order"
+        )
+        return ordered, False
+
+    def _batch(self, indices: Sequence[int]) -> list[DetectionResult] | None:
+        try:
+            results = list(self.detector.detect_batch([self.images[i] for i in indices]))
+        except Exception as error:  # noqa: BLE001
+            self.problems.append(f"detect_batch failed: {describe(error)}")
+            return None
+        if len(results) != len(indices):
+            self.problems.append(
+                f"detect_batch returned {len(results)} results for {len(indices)} images"
+            )
+            return None
+        return results
+
+    def _threads(self, alone: list[DetectionResult]) -> tuple[bool, bool]:
+        """Whether overlapping calls of one object all return, and return the right results."""
+        wrong: list[str] = []
+
+        def work(offset: int) -> None:
+            for step in range(_ROUNDS * len(self.images)):
+                index = (offset + step) % len(self.images)
+                try:
+                    result = self.detector.detect(self.images[index])
+                except Exception as error:  # noqa: BLE001
+                    wrong.append(describe(error))
+                else:
+                    if not self._is_same([result], [alone[index]]):
+                        wrong.append("another image's result")
+
+        if not _together(work, _THREADS):
+            self.problems.append("overlapping calls do not return: it deadlocks")
+            return False, False
+        return True, not wrong
+
+    def _settings_apart(self) -> bool | None:
+        if not accepts_settings(self.detector):
+            return None
+        choices = [DetectionSettings(confidence_threshold=t) for t in (0.05, 0.5, 0.9)]
+        image = self.images[0]
+        alone = [self.detector.detect(image, settings=choice) for choice in choices]
+        wrong: list[int] = []
+
+        def work(offset: int) -> None:
+            for step in range(_ROUNDS * len(choices)):
+                index = (offset + step) % len(choices)
+                result = self.detector.detect(image, settings=choices[index])
+                if not self._is_same([result], [alone[index]]):
+                    wrong.append(index)
+
+        apart = _together(work, _THREADS) and not wrong
+        if not apart:
+            self.problems.append("settings of one call change the result of another")
+        return apart
+
+    def _replicates(self, alone: list[DetectionResult]) -> bool:
+        replicate = getattr(self.detector, "replicate", None)
+        if replicate is None:
+            return False
+        try:
+            copy = replicate()
+            if copy is None:
+                return False
+            results = [copy.detect(image) for image in self.images]
+        except Exception as error:  # noqa: BLE001
+            self.problems.append(f"replicate failed: {describe(error)}")
+            return False
+        if not self._is_same(results, alone):
+            self.problems.append("a replica gives other results")
+            return False
+        return True
+
+    def _colour_order(self, alone: list[DetectionResult]) -> Literal["rgb", "bgr"] | None:
+        swapped = [
+            self.detector.detect(_read_only(np.ascontiguousarray(image[..., ::-1])))
+            for image in self.images
+        ]
+        as_rgb, as_bgr = self._quality(alone), self._quality(swapped)
+        if as_bgr > as_rgb * 1.05 + 1e-6:
+            self.problems.append("it does better on BGR: convert RGB to what it expects")
+            return "bgr"
+        return "rgb" if as_rgb > as_bgr * 1.01 + 1e-6 else None
+
+    def _quality(self, results: Sequence[DetectionResult]) -> float:
+        if self.expected is None:
+            return float(sum(result.scores.sum() for result in results))
+        return sum(
+            agreement(r.boxes, r.classes, t.boxes, t.classes).f1
+            for r, t in zip(results, self.expected, strict=True)
+        )
+
+    @staticmethod
+    def _is_same(a: Sequence[DetectionResult] | None, b: Sequence[DetectionResult] | None) -> bool:
+        if a is None or b is None or len(a) != len(b):
+            return False
+        return all(
+            len(x) == len(y)
+            and np.array_equal(x.classes, y.classes)
+            and np.allclose(x.boxes, y.boxes, rtol=0, atol=_BOX_TOLERANCE)
+            and np.allclose(x.scores, y.scores, rtol=0, atol=_SCORE_TOLERANCE)
+            for x, y in zip(a, b, strict=True)
+        )
+
+
+def _together(work: Callable[[int], None], num_threads: int) -> bool:
+    """Run `work(index)` on threads that start at the same moment; False if one does not return."""
+    start = threading.Barrier(num_threads)
+
+    def run(index: int) -> None:
+        start.wait()
+        work(index)
+
+    threads = [threading.Thread(target=run, args=(i,), daemon=True) for i in range(num_threads)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(_DEADLOCK_S)
+    return not any(thread.is_alive() for thread in threads)
+
+
+def _read_only(image: RGBImage) -> RGBImage:
+    view: RGBImage = image.view()
+    view.flags.writeable = False
+    return view
