@@ -143,6 +143,20 @@ class ReadAhead(Generic[T], Iterator[T], AsyncIterator[T]):
         if threading.current_thread() is not self._thread:
             self._thread.join(_JOIN_TIMEOUT_S)
 
+    async def aclose(self) -> None:
+        """`close` for a coroutine: the event loop goes on while the source is released."""
+        with self._changed:
+            self._closed = True
+            self._items.clear()
+            self._wake()
+            loop = asyncio.get_running_loop()
+            ended: asyncio.Future[None] = loop.create_future()
+            if self._finished:
+                return
+            self._waiter = (loop, ended)
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(ended, _JOIN_TIMEOUT_S)
+
     def __enter__(self) -> ReadAhead[T]:
         return self
 

@@ -1,0 +1,21 @@
+"""Whole jobs: files in, results out, with one detector in between.
+
+Joins the engine, which knows nothing of files, with images and videos, which know nothing of
+detectors.
+"""
+
+from detkit.pipeline.images import ImageRecord, ImageRun, detect_images
+from detkit.pipeline.inputs import IMAGE_SUFFIXES, find_files
+from detkit.pipeline.videos import VideoRun, VideoSummary, annotate_video, detect_video
+
+__all__ = [
+    "IMAGE_SUFFIXES",
+    "ImageRecord",
+    "ImageRun",
+    "VideoRun",
+    "VideoSummary",
+    "annotate_video",
+    "detect_images",
+    "detect_video",
+    "find_files",
+]

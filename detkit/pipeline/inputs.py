@@ -1,0 +1,78 @@
+"""What a user may name as input: files, folders, patterns; turned into single files.
+
+Knows names and suffixes; never opens a file.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from detkit.errors import SourceError
+
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif"})
+
+
+def find_files(
+    source: str | os.PathLike[str],
+    suffixes: Iterable[str] = IMAGE_SUFFIXES,
+    *,
+    exclude: str | os.PathLike[str] | None = None,
+) -> Iterator[Path]:
+    """The files that one name stands for, lazily, in a fixed order.
+
+    Args:
+        source: A file, whatever its suffix and whether it exists or not; a folder, searched with
+            its subfolders, hidden ones and links to folders left out; or a pattern such as
+            `photos/*.jpg` or `photos/**/*.png`.
+        suffixes: Which files to take from a folder, lower case with the dot.
+        exclude: A folder to leave out, such as the one that results are written to.
+
+    Yields:
+        Paths, sorted by name within each folder, files before subfolders.
+
+    Raises:
+        SourceError: If a folder or pattern holds no such file.
+    """
+    text = os.fspath(source)
+    wanted = frozenset(suffixes)
+    left_out = None if exclude is None else Path(exclude).absolute()
+    num_found = 0
+    if Path(text).is_dir():
+        found, what = (
+            _in_folder(Path(text), wanted, left_out),
+            "folder holds no file of a known kind",
+        )
+    elif glob.has_magic(text) and not os.path.lexists(text):
+        found, what = _in_pattern(text, left_out), "pattern matches no file"
+    else:
+        yield Path(text)
+        return
+    for path in found:
+        num_found += 1
+        yield path
+    if not num_found:
+        raise SourceError(f"{text}: the {what}")
+
+
+def _in_folder(folder: Path, wanted: frozenset[str], exclude: Path | None) -> Iterator[Path]:
+    for where, folders, names in os.walk(folder):
+        here = Path(where)
+        folders[:] = sorted(
+            name
+            for name in folders
+            if not name.startswith(".") and (here / name).absolute() != exclude
+        )
+        for name in sorted(names):
+            if not name.startswith(".") and Path(name).suffix.lower() in wanted:
+                yield here / name
+
+
+def _in_pattern(pattern: str, exclude: Path | None) -> Iterator[Path]:
+    # `Path.glob` takes no absolute pattern.
+    for name in sorted(glob.iglob(pattern, recursive=True)):  # noqa: PTH207
+        path = Path(name)
+        if path.is_file() and (exclude is None or exclude not in path.absolute().parents):
+            yield path
