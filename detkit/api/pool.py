@@ -16,8 +16,9 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+from detkit.api.replica import Replica
 from detkit.api.watchdog import Watchdog
-from detkit.api.workers import Done, Replica, enter_window, replica_died, run_isolated
+from detkit.api.workers import Done, enter_window, replica_died, run_isolated
 from detkit.detection.abstract import AbstractDetector
 from detkit.errors import describe
 

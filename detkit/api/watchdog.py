@@ -63,7 +63,7 @@ class Watchdog:
         return [slot for slot, since in self._pool.call_starts_locked() if since <= limit]
 
     def _patience_locked(self) -> float | None:
-        starts = [since for _, since in self._pool.call_starts_locked()]
+        starts: list[float] = [since for _, since in self._pool.call_starts_locked()]
         if not starts:
             return None
         return max(0.0, min(starts) + self._hang_timeout_s - time.monotonic())
