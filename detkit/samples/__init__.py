@@ -12,14 +12,11 @@ Example:
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
+# These two bind the functions over the modules of the same name.
+from detkit.samples.clip import clip
+from detkit.samples.model import sample_detector, sample_model_path
 from detkit.samples.names import CLASS_NAMES
-
-if TYPE_CHECKING:
-    from detkit.samples.clip import clip
-    from detkit.samples.model import sample_detector, sample_model_path
-    from detkit.samples.scene import sample_images, scene
+from detkit.samples.scene import sample_images, scene
 
 __all__ = [
     "CLASS_NAMES",
@@ -29,24 +26,3 @@ __all__ = [
     "sample_model_path",
     "scene",
 ]
-
-_HOME = {
-    "clip": "clip",
-    "sample_detector": "model",
-    "sample_images": "scene",
-    "sample_model_path": "model",
-    "scene": "scene",
-}
-
-
-def __getattr__(name: str) -> Any:
-    # The renderer needs OpenCV; importing this package must not.
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
-
-    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
