@@ -6,16 +6,22 @@ detectors.
 
 from detkit.pipeline.images import ImageRecord, ImageRun, detect_images
 from detkit.pipeline.inputs import IMAGE_SUFFIXES, find_files
+from detkit.pipeline.jobs import FolderReport, InputOutcome, Inputs, detect_to_folder, sort_inputs
 from detkit.pipeline.videos import VideoRun, VideoSummary, annotate_video, detect_video
 
 __all__ = [
     "IMAGE_SUFFIXES",
+    "FolderReport",
     "ImageRecord",
     "ImageRun",
+    "InputOutcome",
+    "Inputs",
     "VideoRun",
     "VideoSummary",
     "annotate_video",
     "detect_images",
+    "detect_to_folder",
     "detect_video",
     "find_files",
+    "sort_inputs",
 ]

@@ -71,7 +71,7 @@ def detect_images(
 
     Iterate what is returned with `for`, or with `async for` in a cell that shall not block. Files
     are read and decoded ahead in threads; a bad one becomes a record with a failure and costs no
-    other its result. Records come in input order.
+    other its result. Records come in input order. Each result's metadata also holds `source`.
 
     Args:
         detector: Stays open; one that is shared is fine.
@@ -223,7 +223,7 @@ class _Feed:
             failure = replace(outcome, index=record.index, source=record.source)
             yield replace(record, failure=failure)
         else:
-            yield replace(record, result=outcome)
+            yield replace(record, result=outcome.with_metadata(source=record.source))
         yield from self._failures()
 
     def _failures(self) -> Iterator[ImageRecord]:

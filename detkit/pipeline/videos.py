@@ -6,14 +6,13 @@ with a bounded number of frames between them. Knows nothing of containers, codec
 
 from __future__ import annotations
 
-import asyncio
 import os
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -23,10 +22,11 @@ import numpy as np
 from detkit.drawing import annotate
 from detkit.errors import ItemFailure
 from detkit.images import RGBImage
+from detkit.pipeline.background import OneAtATime
 from detkit.results import DetectionResult
 from detkit.video.frames import Frame
 from detkit.video.read_ahead import ReadAhead
-from detkit.video.sinks import VideoSink
+from detkit.video.sinks import VideoSink, exact_rate
 from detkit.video.sources import Status, VideoSource
 
 if TYPE_CHECKING:
@@ -56,6 +56,7 @@ def detect_video(
     Iterate what is returned with `async for`, or with `for` where blocking is fine. Frames are
     decoded ahead on a thread; pairs come in frame order; at most `max_in_flight` frames are
     between decoder and consumer, so a slow consumer slows the decoder down and memory stays flat.
+    Each result's metadata also holds `source`, `frame_index` and `pts_seconds`.
 
     Args:
         detector: Stays open; one that is shared is fine.
@@ -145,8 +146,10 @@ def _pair(
     frame: Frame, outcome: DetectionResult | ItemFailure
 ) -> tuple[Frame, DetectionResult | ItemFailure]:
     if isinstance(outcome, ItemFailure):
-        outcome = replace(outcome, index=frame.frame_index, source=frame.source_id)
-    return frame, outcome
+        failure = replace(outcome, index=frame.frame_index, source=frame.source_id)
+        return frame, failure
+    facts = {"source": frame.source_id, "frame_index": frame.frame_index}
+    return frame, outcome.with_metadata(**facts, pts_seconds=frame.pts_seconds)
 
 
 def _default_in_flight(detector: AsyncDetector, source: VideoSource | Iterable[Frame]) -> int:
@@ -190,9 +193,10 @@ class VideoSummary:
 
 async def annotate_video(
     detector: AsyncDetector,
-    source: str | os.PathLike[str] | VideoSource,
+    source: VideoInput,
     output: str | os.PathLike[str],
     *,
+    fps: Fraction | float | None = None,
     on_frame: Callable[[Frame, DetectionResult | ItemFailure], None] | None = None,
     draw: Callable[[RGBImage, DetectionResult], RGBImage] = annotate,
     stride: int = 1,
@@ -202,13 +206,15 @@ async def annotate_video(
     """Detect in a video and write it again with the boxes drawn in.
 
     Decoding, inference and drawing with encoding overlap. Times and frame rate stay exactly the
-    source's. A frame that the detector fails on is written without boxes and counted.
+    source's. A frame that the detector fails on is written without boxes and counted; one of
+    another size than the first is scaled to it.
 
     Args:
         detector: Stays open.
-        source: A video file.
+        source: A video file, a `VideoSource`, or any iterable of `Frame`.
         output: H.264 video to write; see `VideoSink`. It appears when it is whole; after an error
             or a cancellation what was done is in `<name>.partial.mp4`.
+        fps: Frame rate of the output; by default the source's, or 25 where it has none.
         on_frame: Called for every frame in order, on the event loop, as for a progress bar or a
             table.
         draw: Makes the picture to write from image and result, on a thread of its own.
@@ -221,71 +227,51 @@ async def annotate_video(
         VideoWriteError: If the output cannot be written, or the source has no frame.
     """
     started = time.perf_counter()
-    video = source if isinstance(source, VideoSource) else VideoSource(source)
     run = detect_video(
-        detector, video, stride=stride, max_in_flight=max_in_flight, on_error="yield", **settings
+        detector, source, stride=stride, max_in_flight=max_in_flight, on_error="yield", **settings
     )
-    rate = (video.fps or 25) / stride
-    counts = {"detections": 0, "failed": 0}
-    with VideoSink(output, rate, time_base=video.time_base) as sink:
-
-        def write(frame: Frame, outcome: DetectionResult | ItemFailure) -> None:
-            found = isinstance(outcome, DetectionResult)
-            picture = draw(frame.image, outcome) if found else frame.image  # type: ignore[arg-type]
-            sink.write(_fitted(picture, video), frame.pts_seconds)
-
+    video = run.source if isinstance(run.source, VideoSource) else None
+    rate = fps or (video.fps if video is not None and video.fps else 25)
+    writer = _AnnotatedWriter(draw)
+    num_detections = num_failed = 0
+    time_base = None if video is None else video.time_base
+    with VideoSink(output, exact_rate(rate) / stride, time_base=time_base) as sink:
         pairs: Any = aiter(run)
-        async with aclosing(pairs), _OneAtATime() as writer:
+        async with aclosing(pairs), OneAtATime() as background:
             async for frame, outcome in pairs:
                 if isinstance(outcome, DetectionResult):
-                    counts["detections"] += len(outcome)
+                    num_detections += len(outcome)
                 else:
-                    counts["failed"] += 1
-                await writer.do(write, frame, outcome)
+                    num_failed += 1
+                await background.do(writer.write, sink, frame, outcome)
                 if on_frame is not None:
                     on_frame(frame, outcome)
     return VideoSummary(
-        video.source_id,
+        "" if video is None else video.source_id,
         sink.path,
         sink.frames_written,
-        counts["detections"],
-        counts["failed"],
-        video.expected_frames,
-        video.status,
+        num_detections,
+        num_failed,
+        None if video is None else video.expected_frames,
+        "complete" if video is None else video.status,
         time.perf_counter() - started,
     )
 
 
-def _fitted(picture: RGBImage, video: VideoSource) -> RGBImage:
-    """The picture in the size of the first frame: a source may change its size, a file cannot."""
-    if picture.shape[:2] == (video.height, video.width):
-        return picture
-    return np.asarray(cv2.resize(picture, (video.width, video.height)), dtype=np.uint8)
+class _AnnotatedWriter:
+    """Draws and encodes, in the size of the first frame: a source may change, a file cannot."""
 
+    def __init__(self, draw: Callable[[RGBImage, DetectionResult], RGBImage]) -> None:
+        self._draw = draw
+        self._size_hw: tuple[int, ...] | None = None
 
-class _OneAtATime:
-    """A thread that does one job while the loop prepares the next; jobs keep their order."""
-
-    def __init__(self) -> None:
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="detkit-write")
-        self._running: asyncio.Future[None] | None = None
-
-    async def do(self, job: Callable[..., None], *arguments: object) -> None:
-        """Wait for the job before, then start this one; an error of that job comes up here."""
-        if self._running is not None:
-            await self._running
-        loop = asyncio.get_running_loop()
-        self._running = loop.run_in_executor(self._thread, job, *arguments)
-        # Where another error ends the run first, nobody asks this future for its own.
-        self._running.add_done_callback(lambda done: done.cancelled() or done.exception())
-
-    async def __aenter__(self) -> _OneAtATime:
-        return self
-
-    async def __aexit__(self, kind: type[BaseException] | None, *rest: object) -> None:
-        try:
-            if self._running is not None and kind is None:
-                await self._running
-        finally:
-            # At most one frame is being drawn or encoded; it must end before its file is closed.
-            self._thread.shutdown(wait=True, cancel_futures=True)
+    def write(self, sink: VideoSink, frame: Frame, outcome: DetectionResult | ItemFailure) -> None:
+        picture = frame.image
+        if isinstance(outcome, DetectionResult):
+            picture = self._draw(picture, outcome)
+        if self._size_hw is None:
+            self._size_hw = picture.shape[:2]
+        if picture.shape[:2] != self._size_hw:
+            height, width = self._size_hw
+            picture = np.asarray(cv2.resize(picture, (width, height)), dtype=np.uint8)
+        sink.write(picture, frame.pts_seconds)

@@ -7,5 +7,17 @@ from detkit.video.frames import Frame
 from detkit.video.read_ahead import ReadAhead
 from detkit.video.sinks import VideoSink
 from detkit.video.sources import VIDEO_SUFFIXES, VideoSource
+from detkit.video.tables import CsvSink, JsonLinesSink, ParquetSink, TableSink, open_table
 
-__all__ = ["VIDEO_SUFFIXES", "Frame", "ReadAhead", "VideoSink", "VideoSource"]
+__all__ = [
+    "VIDEO_SUFFIXES",
+    "CsvSink",
+    "Frame",
+    "JsonLinesSink",
+    "ParquetSink",
+    "ReadAhead",
+    "TableSink",
+    "VideoSink",
+    "VideoSource",
+    "open_table",
+]

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
-from detkit.errors import VideoWriteError, describe
+from detkit.errors import VideoWriteError
 from detkit.images import RGBImage, validate_image
+from detkit.video.writing import partial_name, write_errors
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -75,7 +76,7 @@ class VideoSink:
         self.fps = exact_rate(fps)
         self.time_base = time_base or 1 / self.fps
         self.frames_written = 0
-        self.partial_path = self.path.with_name(f"{self.path.stem}.partial{self.path.suffix}")
+        self.partial_path = partial_name(self.path)
         self._options = {"crf": str(crf), "preset": preset}
         self._container: Any = None
         self._stream: Any = None
@@ -83,7 +84,7 @@ class VideoSink:
         self._last_pts = -1
         self._first_pts_seconds = 0.0
         self._state = "open"
-        with _writing(self.path):
+        with write_errors(self.path):
             self.path.parent.mkdir(parents=True, exist_ok=True)
 
     def write(self, image: RGBImage, pts_seconds: float | None = None) -> None:
@@ -103,7 +104,7 @@ class VideoSink:
         image = validate_image(image)
         if self._state != "open":
             raise VideoWriteError(f"{self.path}: the video is already closed")
-        with _writing(self.path):
+        with write_errors(self.path):
             if self._container is None:
                 self._begin(image, pts_seconds)
             if image.shape[:2] != self._size_hw:
@@ -171,7 +172,7 @@ class VideoSink:
         self._state = "closed"
         if self._container is None:
             raise VideoWriteError(f"{self.path}: no frame was written, so there is no video")
-        with _writing(self.path):
+        with write_errors(self.path):
             self._end_container()
             finished = self.path.with_name(f"{self.path.stem}.finishing.partial{self.path.suffix}")
             try:
@@ -251,18 +252,6 @@ def _copy_with_index_first(source: Path, target: Path, suffix: str) -> None:
                 continue
             packet.stream = new
             writer.mux(packet)
-
-
-@contextlib.contextmanager
-def _writing(path: Path) -> Any:
-    """Turn what the system or FFmpeg says into one kind of error that names the file."""
-    try:
-        yield
-    except VideoWriteError:
-        raise
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or describe(error)
-        raise VideoWriteError(f"{path}: cannot be written ({reason})") from error
 
 
 def _wh(size_hw: tuple[int, ...]) -> str:

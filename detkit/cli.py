@@ -1,0 +1,311 @@
+"""The `detkit` command: reads arguments, shows progress, turns errors into one line each.
+
+Owns words, tables and exit codes; every job is done elsewhere and imported when it is asked for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from detkit.demo import DemoReport
+    from detkit.detection import YOLOv8Detector
+    from detkit.pipeline import FolderReport
+
+SAMPLE_MODEL = "sample"
+DEFAULT_MODEL = "yolov8n.pt"
+
+app = typer.Typer(
+    name="detkit",
+    help="Find objects in images and videos.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+ModelOption = Annotated[
+    str,
+    typer.Option(
+        "--model",
+        "-m",
+        help=f"A .pt or .onnx file, the name of an official model, or '{SAMPLE_MODEL}' for the "
+        "small one inside detkit.",
+    ),
+]
+DeviceOption = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps or auto.")]
+
+
+def main() -> None:
+    """Run the command; errors that detkit foresees end it with one line and exit code 1."""
+    from detkit.errors import DetkitError
+
+    try:
+        app()
+    except DetkitError as error:
+        _fail(str(error))
+
+
+@app.callback(invoke_without_command=True)
+def _top(
+    show_version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False,
+) -> None:
+    if show_version:
+        from detkit import __version__
+
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("detkit-demo"),
+) -> None:
+    """Try every way of detecting on this machine, with a model that comes with detkit."""
+    from detkit.demo import run_demo
+
+    console = _console()
+    with console.status("starting") as status, _errors_in_one_line():
+        report = asyncio.run(run_demo(out, say=lambda line: status.update(line)))
+    _show_demo(console, report)
+    if not report.is_good:
+        raise typer.Exit(1)
+
+
+@app.command()
+def detect(
+    sources: Annotated[
+        list[str], typer.Argument(help="Images, videos, folders or patterns like 'a/**/*.jpg'.")
+    ],
+    model: ModelOption = DEFAULT_MODEL,
+    out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("detkit-out"),
+    confidence: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="Keep detections of at least this score.")
+    ] = 0.25,
+    device: DeviceOption = "cpu",
+) -> None:
+    """Detect objects in your own images, folders and videos."""
+    from detkit.pipeline import sort_inputs
+
+    console = _console()
+    inputs = sort_inputs(sources, out)
+    if not inputs.images and not inputs.videos:
+        _fail("; ".join(reason for _, reason in inputs.missing) or "there is nothing to do")
+    with console.status(f"loading {model}"), _errors_in_one_line():
+        detector = _load(model, device)
+    console.print(
+        f"{_plain(repr(detector))}: {len(inputs.images)} images, {len(inputs.videos)} videos",
+        soft_wrap=True,
+    )
+    report = _run_detect(console, detector, inputs, out, confidence)
+    _show_report(console, report)
+    if report.failed:
+        raise typer.Exit(1)
+
+
+@app.command()
+def doctor() -> None:
+    """Show versions, devices, runtimes and what is switched off."""
+    from rich.table import Table
+
+    from detkit.doctor import examine
+
+    console = _console()
+    with console.status("looking"):
+        findings = examine()
+    table = Table(box=None, pad_edge=False)
+    for heading in ("", "what", "", "detail"):
+        table.add_column(heading, overflow="fold")
+    colors = {"ok": "green", "off": "dim", "missing": "red", "broken": "red"}
+    topic = ""
+    for finding in findings:
+        shown = finding.topic if finding.topic != topic else ""
+        topic = finding.topic
+        verdict = f"[{colors[finding.verdict]}]{finding.verdict}[/]"
+        table.add_row(shown, _plain(finding.name), verdict, _plain(finding.detail))
+    console.print(table)
+    if any(finding.verdict in ("missing", "broken") for finding in findings):
+        raise typer.Exit(1)
+
+
+# -- doing ------------------------------------------------------------------------------------
+
+
+def _load(model: str, device: str) -> YOLOv8Detector:
+    from detkit.detection import YOLOv8Detector
+    from detkit.errors import ModelNotFoundError
+    from detkit.samples import sample_detector
+
+    if model == SAMPLE_MODEL:
+        return sample_detector(device=device)
+    detector = YOLOv8Detector()
+    try:
+        detector.load_model(model, device)
+    except ModelNotFoundError as error:
+        _fail(
+            f"{error}\nWithout a network, `--model {SAMPLE_MODEL}` takes the model that comes "
+            "with detkit; it knows machine parts only."
+        )
+    return detector
+
+
+def _run_detect(
+    console: Console, detector: YOLOv8Detector, inputs: Any, out: Path, confidence: float
+) -> FolderReport:
+    from detkit import __version__
+    from detkit.api.async_detector import AsyncDetector
+    from detkit.pipeline import detect_to_folder
+
+    facts = {"detkit": __version__, "detector": repr(detector), "confidence_threshold": confidence}
+
+    async def job() -> FolderReport:
+        with _progress(console, _num_pictures(inputs)) as advance:
+            async with AsyncDetector(detector) as engine:
+                return await detect_to_folder(
+                    engine,
+                    inputs,
+                    out,
+                    settings={"confidence_threshold": confidence},
+                    facts=facts,
+                    on_progress=advance,
+                )
+
+    try:
+        with _errors_in_one_line():
+            return asyncio.run(job())
+    except KeyboardInterrupt:
+        _fail(f"interrupted; what was done is in {out}", code=130)
+
+
+def _num_pictures(inputs: Any) -> int:
+    """Images and frames together, as far as the files announce them."""
+    from detkit.errors import VideoError
+    from detkit.video import VideoSource
+
+    total = len(inputs.images)
+    for video in inputs.videos:
+        with contextlib.suppress(VideoError):  # It fails again when its turn comes, and is told.
+            total += VideoSource(video).expected_frames or 0
+    return total
+
+
+# -- showing ----------------------------------------------------------------------------------
+
+
+def _console(*, stderr: bool = False) -> Console:
+    from rich.console import Console
+
+    return Console(stderr=stderr, highlight=False)
+
+
+@contextlib.contextmanager
+def _progress(console: Console, total: int) -> Iterator[Any]:
+    """A bar with rate and time left; yields what moves it on."""
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    started = time.perf_counter()
+    columns = (
+        BarColumn(),
+        TextColumn("{task.completed:.0f}/{task.total:.0f}"),
+        TextColumn("{task.fields[rate]:5.1f}/s"),
+        TimeRemainingColumn(),
+        TextColumn("{task.description}"),
+    )
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("", total=total, rate=0.0)
+        done = 0
+
+        def advance(source: str, num_pictures: int) -> None:
+            nonlocal done
+            done += num_pictures
+            rate = done / (time.perf_counter() - started)
+            name = _plain(Path(source).name[:40])
+            bar.update(task, completed=done, total=max(total, done), rate=rate, description=name)
+
+        yield advance
+
+
+def _show_demo(console: Console, report: DemoReport) -> None:
+    from rich.table import Table
+
+    console.print(f"[bold]{_plain(report.detector)}[/]")
+    found = Table("class", "found", "truth", box=None, pad_edge=False)
+    for name, num in report.truth.items():
+        found.add_row(_plain(name), str(report.found.get(name, 0)), str(num))
+    console.print(found)
+    speed = Table("way", "images", "images/s", "beside the loop", box=None, pad_edge=False)
+    loop = report.ways[0].images_per_s
+    for way in report.ways:
+        ratio = f"{way.images_per_s / loop:.2f} ×" if loop else ""
+        speed.add_row(way.name, str(way.num_images), f"{way.images_per_s:.1f}", ratio)
+    console.print()
+    console.print(speed)
+    images, clip = report.images_score, report.clip_score
+    console.print(
+        f"\nAgainst the truth: F1 {images.f1:.3f} in images (mean IoU {images.mean_iou:.3f}), "
+        f"{clip.f1:.3f} in the clip."
+    )
+    if not report.all_ways_agree:
+        console.print("[red]The ways did not find the same boxes.[/]")
+    verdict = "[green]All is well.[/]" if report.is_good else "[red]Something is wrong here.[/]"
+    files = "detections.csv, grid.png, annotated.mp4, summary.json"
+    console.print(f"{verdict} Look at {files} in {_plain(str(report.folder))}.")
+
+
+def _show_report(console: Console, report: FolderReport) -> None:
+    from rich.table import Table
+
+    if report.detections_by_class:
+        table = Table("class", "found", box=None, pad_edge=False)
+        for name, num in report.detections_by_class.most_common(20):
+            table.add_row(_plain(name), str(num))
+        console.print(table)
+    else:
+        console.print("Nothing was found.")
+    rate = report.num_pictures / report.elapsed_s if report.elapsed_s else 0.0
+    console.print(
+        f"{report.num_pictures} images and frames in {report.elapsed_s:.1f} s ({rate:.1f}/s), "
+        f"written to {_plain(str(report.folder))}",
+        soft_wrap=True,
+    )
+    if report.failed:
+        errors = _console(stderr=True)
+        errors.print(f"[red]{len(report.failed)} of {len(report.outcomes)} inputs failed:[/]")
+        for outcome in report.failed:
+            reason = _plain(outcome.error or outcome.status)
+            errors.print(f"  {_plain(outcome.source)}: {reason}", soft_wrap=True)
+
+
+def _plain(text: str) -> str:
+    """Text from data: no markup of rich, no control sequences of terminals."""
+    from rich.markup import escape
+
+    return escape("".join(c if c.isprintable() else "�" for c in text))
+
+
+@contextlib.contextmanager
+def _errors_in_one_line() -> Iterator[None]:
+    from detkit.errors import DetkitError
+
+    try:
+        yield
+    except DetkitError as error:
+        _fail(str(error))
+
+
+def _fail(message: str, code: int = 1) -> NoReturn:
+    _console(stderr=True).print(f"[red]detkit:[/] {_plain_lines(message)}", soft_wrap=True)
+    raise typer.Exit(code)
+
+
+def _plain_lines(text: str) -> str:
+    return "\n".join(_plain(line) for line in text.splitlines())

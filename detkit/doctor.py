@@ -1,0 +1,152 @@
+"""`detkit doctor`: what this installation can do, and what is switched off.
+
+Looks, and changes nothing. Knows nothing of terminals.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from typing import Literal
+
+from detkit.errors import describe
+
+Verdict = Literal["ok", "off", "missing", "broken"]
+
+# Distribution, what it is for, and whether detkit depends on it.
+_PACKAGES = (
+    ("numpy", "arrays", True),
+    ("opencv-python", "drawing, resizing", True),
+    ("pillow", "reading images", True),
+    ("av", "reading and writing video", True),
+    ("ultralytics", "runtime for .pt models", True),
+    ("torch", "runtime for .pt models", True),
+    ("openvino", "runtime for .onnx and OpenVINO models", True),
+    ("onnxruntime", "runtime for .onnx models", False),
+    ("nncf", "int8 models", False),
+    ("pandas", "data frames", True),
+    ("pyarrow", "Parquet", True),
+    ("matplotlib", "figures", True),
+    ("ipywidgets", "panels in notebooks", True),
+    ("ray", "clusters", False),
+)
+_EXTRAS = {"onnxruntime": "onnxruntime", "nncf": "int8", "ray": "ray"}
+_SWITCHES = {
+    "DETKIT_OFFLINE": "no download of models",
+    "YOLO_OFFLINE": "no analytics of ultralytics",
+    "YOLO_AUTOINSTALL": "no `pip install` by ultralytics",
+    "ORT_DISABLE_TELEMETRY": "no telemetry of ONNX Runtime",
+    "OPENVINO_TELEMETRY": "no telemetry of OpenVINO",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of the report.
+
+    Attributes:
+        topic: "system", "package", "device", "video", "model" or "network".
+        name: What was looked at.
+        verdict: "ok"; "off" (not installed, optional; or switched off); "missing"; "broken".
+        detail: Version, device or reason.
+    """
+
+    topic: str
+    name: str
+    verdict: Verdict
+    detail: str
+
+
+def examine() -> list[Finding]:
+    """Look at everything, in the order it is shown. Takes seconds: it imports torch."""
+    checks: tuple[tuple[str, str, Callable[[], str]], ...] = (
+        ("device", "torch", _torch_devices),
+        ("device", "openvino", _openvino_devices),
+        ("video", "H.264 encoder", _h264),
+        ("model", "sample model", _sample_model),
+    )
+    return [
+        *_system(),
+        *(_package(*package) for package in _PACKAGES),
+        *(_checked(topic, name, check) for topic, name, check in checks),
+        *_switches(),
+    ]
+
+
+def _system() -> list[Finding]:
+    from detkit import __version__
+
+    cores = f"{os.cpu_count()} cores"
+    return [
+        Finding("system", "detkit", "ok", __version__),
+        Finding("system", "python", "ok", platform.python_version()),
+        Finding("system", "platform", "ok", f"{platform.system()} {platform.machine()}, {cores}"),
+    ]
+
+
+def _package(name: str, purpose: str, is_needed: bool) -> Finding:
+    try:
+        return Finding("package", name, "ok", f"{version(name)}, {purpose}")
+    except PackageNotFoundError:
+        extra = _EXTRAS.get(name)
+        how = f"{purpose}: pip install " + (f"'detkit[{extra}]'" if extra else name)
+        return Finding("package", name, "missing" if is_needed else "off", how)
+
+
+def _checked(topic: str, name: str, check: Callable[[], str]) -> Finding:
+    try:
+        return Finding(topic, name, "ok", check())
+    except Exception as error:  # noqa: BLE001  whatever breaks is what the report is about
+        return Finding(topic, name, "broken", describe(error))
+
+
+def _torch_devices() -> str:
+    from detkit.detection.environment import quiet_environment
+
+    quiet_environment()
+    import torch
+
+    devices = ["cpu"]
+    if torch.cuda.is_available():
+        count = range(torch.cuda.device_count())
+        devices += [f"cuda:{i} ({torch.cuda.get_device_name(i)})" for i in count]
+    if torch.backends.mps.is_available():
+        devices.append("mps")
+    return ", ".join(devices)
+
+
+def _openvino_devices() -> str:
+    import openvino
+
+    core = openvino.Core()
+    names = (f"{d} ({core.get_property(d, 'FULL_DEVICE_NAME')})" for d in core.available_devices)
+    return ", ".join(names)
+
+
+def _h264() -> str:
+    import av
+
+    return f"{av.Codec('libx264', 'w').name} through PyAV {av.__version__}"
+
+
+def _sample_model() -> str:
+    from detkit.samples import sample_model_path
+
+    path = sample_model_path()
+    return f"{path.name}, {path.stat().st_size / 1e6:.1f} MB"
+
+
+def _switches() -> list[Finding]:
+    from detkit.detection.environment import cache_folder, quiet_environment
+
+    quiet_environment()
+    findings = []
+    for name, meaning in _SWITCHES.items():
+        value = os.environ.get(name)
+        detail = f"{meaning}: {'not set' if value is None else f'set to {value!r}'}"
+        findings.append(Finding("network", name, "off" if value is None else "ok", detail))
+    findings.append(Finding("network", "model cache", "ok", str(cache_folder())))
+    return findings
