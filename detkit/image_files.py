@@ -106,16 +106,19 @@ def source_name(source: object) -> str:
         return f"image data of {memoryview(source).nbytes} bytes"
     if not isinstance(source, (str, os.PathLike)):
         return f"<{type(source).__name__}>"
-    text = os.fsdecode(source)
-    if _URL.match(text):
-        # Both places where a URL carries a secret.
-        text = re.sub(r"(?<=:/)/?[^/?#]*@", "/***@", text, count=1)
-        text = re.sub(r"\?.*", "?...", text, flags=re.DOTALL)
-    text = repr(text)
+    text = repr(without_credentials(os.fsdecode(source)))
     if len(text) > _MAX_NAME_CHARS:
         half = _MAX_NAME_CHARS // 2
         text = f"{text[:half]}...{text[-half:]}"
     return text
+
+
+def without_credentials(text: str) -> str:
+    """`text`, less the password and the query if it is a URL: both places can hold a secret."""
+    if not _URL.match(text):
+        return text
+    text = re.sub(r"(?<=:/)/?[^/?#]*@", "/***@", text, count=1)
+    return re.sub(r"\?.*", "?...", text, flags=re.DOTALL)
 
 
 class _Refused(Exception):  # noqa: N818  never leaves this file
