@@ -14,6 +14,7 @@ the scale at which the finished model sees a 1280 x 720 frame (640 px). Test pic
 from __future__ import annotations
 
 import argparse
+import ast
 import json
 import os
 import shutil
@@ -29,7 +30,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 WEIGHTS = ROOT / "detkit" / "samples" / "weights"
-FIRST_SEED = {"train": 1_000_000, "val": 2_000_000, "test": 3_000_000}
+FIRST_SEED = {"train": 1_000_000, "polish": 1_500_000, "val": 2_000_000, "test": 3_000_000}
 TRAIN_SIZE, MODEL_SIZE = 416, 640
 
 # ultralytics' yolov8.yaml with width 0.125 (YOLOv8n has 0.25) and six classes.
@@ -95,8 +96,8 @@ def render_one(job: tuple[str, int, str]) -> None:
     cv2.imwrite(str(target / "images" / split / f"{seed}{suffix}"), image[..., ::-1], options)
 
 
-def render(out: Path, counts: dict[str, int], processes: int) -> Path:
-    """Render all splits in ultralytics' folder layout; the path of its data file."""
+def render(out: Path, counts: dict[str, int], processes: int) -> None:
+    """Render all splits in ultralytics' folder layout, with a data file for each training."""
     from detkit.samples.names import CLASS_NAMES
 
     dataset = out / "dataset"
@@ -112,17 +113,19 @@ def render(out: Path, counts: dict[str, int], processes: int) -> Path:
             for _ in pool.imap_unordered(render_one, jobs, chunksize=8):
                 pass
     names = "".join(f"  {i}: {name}\n" for i, name in enumerate(CLASS_NAMES))
-    data_yaml = dataset / "parts.yaml"
-    splits = "".join(f"{split}: images/{split}\n" for split in counts)
-    data_yaml.write_text(f"path: {dataset}\n{splits}names:\n{names}")
-    return data_yaml
+    for split in ("train", "polish"):
+        splits = f"train: images/{split}\nval: images/val\ntest: images/test\n"
+        (dataset / f"{split}.yaml").write_text(f"path: {dataset}\n{splits}names:\n{names}")
 
 
-def train(out: Path, data_yaml: Path, epochs: int) -> Path:
-    """Train from scratch, or go on with an interrupted training; the best checkpoint."""
+def train(out: Path, split: str, epochs: int, start: Path | None = None) -> Path:
+    """Train on a split, or go on with an interrupted training; the best checkpoint.
+
+    Starts from random weights, or from the weights `start` at a third of the learning rate.
+    """
     from ultralytics import YOLO
 
-    run = out / "runs" / "parts"
+    data_yaml, run = out / "dataset" / f"{split}.yaml", out / "runs" / split
     last, best = run / "weights" / "last.pt", run / "weights" / "best.pt"
     if (run / "finished").exists():
         return best
@@ -133,9 +136,10 @@ def train(out: Path, data_yaml: Path, epochs: int) -> Path:
     else:
         model_yaml = out / "parts_model.yaml"
         model_yaml.write_text(MODEL_YAML)
-        model = YOLO(model_yaml, task="detect")
+        model = YOLO(start or model_yaml, task="detect")
         model.add_callback("on_train_start", compute_in_bfloat16)
-        model.train(**training_settings(data_yaml, run, epochs))
+        settings = training_settings(data_yaml, run, epochs)
+        model.train(**settings | ({"lr0": settings["lr0"] / 3} if start else {}))
     (run / "finished").write_text("")
     return best
 
@@ -253,6 +257,8 @@ def write_onnx(pt: Path, target: Path, scratch: Path) -> None:
     )
     model.doc_string = ""
     model.graph.doc_string = ""
+    channels = model.graph.output[0].type.tensor_type.shape.dim[1]
+    channels.dim_value = 4 + len(ast.literal_eval(facts["names"]))
     for node in model.graph.node:
         node.doc_string = ""
         del node.metadata_props[:]
@@ -272,12 +278,12 @@ def install(best: Path, out: Path) -> None:
         print(f"parts{suffix}: {(WEIGHTS / f'parts{suffix}').stat().st_size} bytes")
 
 
-def validate(out: Path, data_yaml: Path, size: int) -> dict[str, Any]:
+def validate(out: Path, size: int) -> dict[str, Any]:
     """Measure the installed ONNX file with ultralytics' own validator on the test split."""
     from ultralytics import YOLO
 
     metrics = YOLO(WEIGHTS / "parts.onnx", task="detect").val(
-        data=str(data_yaml),
+        data=str(out / "dataset" / "train.yaml"),
         split="test",
         imgsz=size,
         rect=True,
@@ -309,28 +315,33 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--out", type=Path, required=True, help="folder for data set and runs")
     parser.add_argument("--epochs", type=int, default=20)
+    parser.add_argument("--polish-epochs", type=int, default=9)
     parser.add_argument("--train-images", type=int, default=5000)
+    parser.add_argument("--polish-images", type=int, default=5000)
     parser.add_argument("--val-images", type=int, default=120)
     parser.add_argument("--test-images", type=int, default=500)
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--weights", type=Path, help="checkpoint to install instead of the best")
+    parser.add_argument("--size", type=int, default=MODEL_SIZE, help="input size to validate at")
     parser.add_argument("--steps", default="render,train,install,validate")
     options = parser.parse_args()
     out, steps = options.out.resolve(), options.steps.split(",")
     counts = {
         "train": options.train_images,
+        "polish": options.polish_images,
         "val": options.val_images,
         "test": options.test_images,
     }
-    data_yaml = out / "dataset" / "parts.yaml"
-    best = out / "runs" / "parts" / "weights" / "best.pt"
+    best = out / "runs" / "polish" / "weights" / "best.pt"
     if "render" in steps:
-        data_yaml = render(out, counts, options.processes)
+        render(out, counts, options.processes)
     if "train" in steps:
-        best = train(out, data_yaml, options.epochs)
+        first = train(out, "train", options.epochs)
+        best = train(out, "polish", options.polish_epochs, start=first)
     if "install" in steps:
-        install(best, out)
+        install(options.weights or best, out)
     if "validate" in steps:
-        print(json.dumps(validate(out, data_yaml, MODEL_SIZE), indent=2))
+        print(json.dumps(validate(out, options.size), indent=2))
 
 
 if __name__ == "__main__":

@@ -42,7 +42,7 @@ class Camera:
 def draw_camera(draws: Draws) -> Camera:
     """A camera of random quality, mostly good."""
     return Camera(
-        exposure=draws.uniform(0.9, 1.5),
+        exposure=draws.uniform(1.0, 1.65),
         motion_px=draws.uniform(0.0, 4.5) if draws.chance(0.45) else 0.0,
         focus_px=draws.uniform(0.4, 1.0) if draws.chance(0.3) else 0.0,
         noise=draws.log_uniform(0.8, 6.0),

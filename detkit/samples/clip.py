@@ -110,7 +110,8 @@ class _Feed:
         self._size_wh = size_wh
         self._direction = direction
         self._camera = camera
-        self._laid: list[tuple[list[tuple[int, Part]], list[Litter]]] = []
+        self._laid: dict[int, tuple[list[tuple[int, Part]], list[Litter]]] = {}
+        self._num_laid = 0
         self._num_parts = 0
         self._painted: dict[int, Canvas] = {}
 
@@ -125,7 +126,7 @@ class _Feed:
                 self._painted[block] = self._paint(block)
         pieces = [self._painted[block] for block in blocks]
         if len(pieces) == 1:
-            return pieces[0].copy()
+            return np.array(pieces[0])
         canvas = np.concatenate([pieces[0][:, offset:], pieces[1][:, :offset]], axis=1)
         return np.asarray(canvas, dtype=np.float32)
 
@@ -135,18 +136,18 @@ class _Feed:
         return [part for b in range(block - 1, block + 3) for part in self._block(b)[0]]
 
     def _block(self, block: int) -> tuple[list[tuple[int, Part]], list[Litter]]:
-        """Parts and litter of one block; nothing lies before the first."""
+        """Parts and litter of one block; nothing lies before the first and after the last seen."""
         number = block * self._direction
-        while len(self._laid) <= number:
+        while self._num_laid <= number:
             self._lay_out_next()
-        return self._laid[number] if number >= 0 else ([], [])
+        return self._laid.get(number, ([], []))
 
     def _lay_out_next(self) -> None:
-        number, (width, height) = len(self._laid), self._size_wh
+        number, (width, height) = self._num_laid, self._size_wh
         left = float(number * self._direction * width)
         top, bottom = float(self.belt.rail_top), float(height - self.belt.rail_bottom)
         draws = Draws(self._seed, PARTS, number)
-        before = [part for _, part in self._laid[-1][0]] if self._laid else []
+        before = [part for _, part in self._laid[number - 1][0]] if number else []
         count = draw_count(draws, self._size_wh)
         parts = lay_out(
             draws,
@@ -158,7 +159,9 @@ class _Feed:
         numbered = list(enumerate(parts, start=self._num_parts + 1))
         self._num_parts += len(parts)
         litter = draw_litter(Draws(self._seed, LITTER, number), self._size_wh, busy=0.7)
-        self._laid.append((numbered, [replace(thing, x=thing.x + left) for thing in litter]))
+        self._laid[number] = numbered, [replace(thing, x=thing.x + left) for thing in litter]
+        self._num_laid += 1
+        self._laid.pop(number - 6, None)  # long out of sight
 
     def _paint(self, block: int) -> Canvas:
         (width, height), left = self._size_wh, block * self._size_wh[0]

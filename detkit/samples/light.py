@@ -110,7 +110,7 @@ def _matcaps(azimuth: float, elevation: float, hardness: float, fill: float) -> 
     ceiling = 0.05 + 0.17 * np.clip(rz + 0.35, 0.0, 1.0) ** 1.5
     diffuse = np.clip(nx * lx + ny * ly + nz * lz, 0.0, None)
     maps = []
-    for tight, strength in ((26.0, 3.6), (11.0, 2.0), (4.5, 0.75)):
+    for tight, strength in ((26.0, 4.2), (11.0, 2.6), (4.5, 0.95)):
         lamp = strength * hardness * np.exp(tight * (towards_lamp - 1.0))
         strip = fill * 0.5 * np.exp(tight * 0.8 * (towards_fill - 0.93))
         maps.append(np.asarray(ceiling + lamp + strip + 0.22 * diffuse, dtype=np.float32))

@@ -53,7 +53,7 @@ def draw_litter(draws: Draws, size_wh: tuple[int, int], busy: float) -> list[Lit
         )
     if draws.chance(0.18 * width / 1280):
         x, angle = draws.uniform(0, width), draws.uniform(-0.35, 0.35)
-        things.append(Litter("seam", x, height / 2, 1.0, angle, 0))
+        things.insert(0, Litter("seam", x, height / 2, 1.0, angle, 0))
     return things
 
 

@@ -117,7 +117,7 @@ def _paint_hexagon_head(sprite: Sprite, form: _BoltForm) -> None:
     d = np.maximum(np.abs(v) - h + 1.3 * np.maximum(left + 0.08 * h - u, 0.0), u - right)
     d = np.maximum(d, left - u)
     # Three faces of the hexagon: the middle one is level, its neighbours fall off by 60 degrees.
-    height = -1.1 * np.maximum(np.abs(v) - 0.5 * h, 0.0) - 0.9 * crown
+    height = (-1.1 * np.maximum(np.abs(v) - 0.5 * h, 0.0) - 0.9 * crown).astype(np.float32)
     sprite.layer(sprite.coverage(d), height, form.metal)
 
 

@@ -35,7 +35,7 @@ def _put(canvas: Canvas, cutout: Cutout, part: Part, light: Light, x: int) -> No
     """Lay a painted part and its shadow on the canvas."""
     tall = part.shape.height * part.pose.scale
     reach = tall / np.tan(light.elevation)
-    for share, spread, strength in ((0.35, 0.10, 0.55), (0.9, 0.32, 0.75)):
+    for share, spread, strength in ((0.30, 0.06, 0.60), (0.75, 0.16, 0.85)):
         dx, dy = (-share * reach * t for t in light.towards)
         sigma = 0.8 + spread * tall
         pad = int(2.6 * sigma) + 2

@@ -39,10 +39,10 @@ def make_washer(draws: Draws) -> Shape:
 
     def paint(sprite: Sprite) -> None:
         d = _ring(sprite.rho, bore, 0.5)
-        grooves = 0.0005 * np.sin(sprite.rho * 230.0)
+        grooves = 0.0004 * np.sin(sprite.rho * 230.0)
         sprite.layer(sprite.coverage(d), bevel(d, 0.035, 0.03) + grooves, metal, turned=turned)
 
-    return Shape(_round(circle(0.5)), 0.08, paint)
+    return Shape(_round(circle(0.5)), 0.09, paint)
 
 
 def make_nut(draws: Draws) -> Shape:

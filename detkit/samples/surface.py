@@ -133,7 +133,7 @@ class Sprite:
         if turned:
             lamp = self.light.azimuth - self.angle
             glint = np.cos(self.theta - np.float32(lamp)) ** 2
-            bright = bright * (1.0 - 0.35 * turned + (1.5 * turned) * glint**5)
+            bright = bright * (1.0 - 0.4 * turned + (2.0 * turned) * glint**4)
         if material.dirt:
             bright = bright * (1.0 - material.dirt * np.clip(self.noise(9.0, 2), 0.0, 2.0) * 0.6)
         bright = bright * tone * coverage
@@ -147,10 +147,10 @@ class Sprite:
             plane += bright * np.float32(albedo * tint)
 
     def _slopes(self, height: Plane | None, material: Material) -> tuple[Plane, Plane]:
-        # A broad bulge of 0.12 keeps flat faces from looking like paper.
+        # A broad bulge keeps flat faces from looking like paper.
         c, s = np.float32(np.cos(self.angle)), np.float32(np.sin(self.angle))
-        slope_x = -0.12 * (c * self.u - s * self.v)
-        slope_y = -0.12 * (s * self.u + c * self.v)
+        slope_x = -0.30 * (c * self.u - s * self.v)
+        slope_y = -0.30 * (s * self.u + c * self.v)
         if height is not None:
             unit = 1.0 / (8.0 * self.pixel)
             slope_x = slope_x + cv2.Sobel(height, cv2.CV_32F, 1, 0, ksize=3, scale=unit)
