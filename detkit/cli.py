@@ -152,7 +152,7 @@ def _load(model: str, device: str) -> YOLOv8Detector:
         detector.load_model(model, device)
     except ModelNotFoundError as error:
         _fail(
-            f"{error}\nWithout a network, `--model {SAMPLE_MODEL}` takes the model that comes "
+            f"{error}\nOr take `--model {SAMPLE_MODEL}`, the model that comes "
             "with detkit; it knows machine parts only."
         )
     return detector

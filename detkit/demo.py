@@ -10,19 +10,19 @@ import json
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from detkit.api.async_detector import AsyncDetector
 from detkit.boxes import Agreement, agreement
-from detkit.errors import ItemFailure
 from detkit.images import RGBImage
-from detkit.pipeline import annotate_video
+from detkit.pipeline import annotate_video, detect_video
 from detkit.results import DetectionResult
-from detkit.video.frames import Frame
-from detkit.video.tables import CsvSink, TableSink
+from detkit.video.sinks import VideoSink
+from detkit.video.tables import CsvSink
 from detkit.video.writing import replacing, write_errors
 
 if TYPE_CHECKING:
@@ -118,28 +118,27 @@ async def run_demo(
     _make(target)
     say("loading the sample model")
     base = sample_detector()
-    say(f"rendering {num_images} images")
+    say(f"rendering {num_images} images and a clip of {num_frames} frames")
     scenes = [scene(seed) for seed in range(num_images)]
     images, truths = [image for image, _ in scenes], [truth for _, truth in scenes]
-    base.detect(images[0])
 
-    async with AsyncDetector(base) as detector:
+    with TemporaryDirectory(prefix="detkit-demo-") as temporary:
+        clip_path = Path(temporary) / "clip.mp4"
+        clip_truths = _render_clip(clip_path, num_frames)
         say("detecting")
-        ways, outcomes = await _compare_ways(base, detector, images, num_concurrent)
-        results = outcomes[0]
-        clip = _Clip(num_frames)
-        with CsvSink(target / "detections.csv") as table:
-            for index, result in enumerate(results):
-                table.write(result, source=f"scene {index}")
-            video = await annotate_video(
-                detector,
-                clip.frames(),
-                target / "annotated.mp4",
-                fps=CLIP_FPS,
-                on_frame=clip.check(table),
-            )
-        way = "clip → annotated.mp4"
-        ways.append(Way(way, video.num_frames, video.elapsed_s - clip.render_s))
+        async with AsyncDetector(base) as detector:
+            ways, outcomes = await _compare_ways(base, detector, images, num_concurrent)
+            results = outcomes[0]
+            clip_results = await _detect_clip(detector, clip_path, ways)
+            say("writing annotated.mp4")
+            video = await annotate_video(detector, clip_path, target / "annotated.mp4")
+            ways.append(Way("annotate_video", video.num_frames, video.elapsed_s))
+    with CsvSink(target / "detections.csv") as table:
+        for index, result in enumerate(results):
+            table.write(result, source=f"scene {index}")
+        for index, result in enumerate(clip_results):
+            when = float(result.metadata["pts_seconds"])
+            table.write(result, source="clip", frame_index=index, pts_seconds=when)
     say("drawing")
     _save_grid(target / "grid.png", images[:_GRID_IMAGES], results[:_GRID_IMAGES])
     report = DemoReport(
@@ -149,7 +148,7 @@ async def run_demo(
         _count(results),
         _count(truths),
         _score(results, truths),
-        clip.score,
+        _score(clip_results, clip_truths),
         all(_same(results, other) for other in outcomes[1:]),
     )
     _write_summary(report)
@@ -168,7 +167,7 @@ async def _compare_ways(
     num_concurrent: int,
 ) -> tuple[list[Way], list[list[DetectionResult]]]:
     """Times of each way, and what each found in the images."""
-    many = [images[i % len(images)] for i in range(num_concurrent)]
+    many = [images[i % len(images)] for i in range(max(num_concurrent, len(images)))]
     ways: list[Way] = []
     outcomes: list[list[DetectionResult]] = []
 
@@ -176,56 +175,44 @@ async def _compare_ways(
         ways.append(Way(name, len(results), time.perf_counter() - started))
         outcomes.append(results[: len(images)])
 
-    # The workers' own copies of the model are loaded with the first batch; that is not measured.
-    await detector.detect_batch_async(images)
+    # Loading the workers' own copies of the model, with the first batch, is not measured.
+    base.detect(images[0])
+    await detector.detect_batch_async(many)
 
     started = time.perf_counter()
-    note("plain loop", [base.detect(image) for image in images], started)
+    note("plain loop", [base.detect(image) for image in many], started)
 
     started = time.perf_counter()
-    note("detect_batch", await asyncio.to_thread(detector.detect_batch, images), started)
+    note("detect_batch", await asyncio.to_thread(detector.detect_batch, many), started)
 
     started = time.perf_counter()
     calls = (detector.detect_async(image) for image in many)
-    note(f"{num_concurrent} × detect_async", list(await asyncio.gather(*calls)), started)
-
-    started = time.perf_counter()
-    streamed = [found async for found in detector.stream(many, on_error="raise")]
-    note("stream", [r for r in streamed if isinstance(r, DetectionResult)], started)
+    note(f"{len(many)} × detect_async", list(await asyncio.gather(*calls)), started)
     return ways, outcomes
 
 
-class _Clip:
-    """The sample clip with its truth; the frames are rendered while earlier ones are detected."""
+def _render_clip(path: Path, num_frames: int) -> list[DetectionResult]:
+    """Write the sample clip as a video file, and return its truth."""
+    from detkit.samples import clip
 
-    def __init__(self, num_frames: int) -> None:
-        self._num_frames = num_frames
-        self._truths: dict[int, DetectionResult] = {}
-        self.score = _NOTHING
-        self.render_s = 0.0
+    truths = []
+    with VideoSink(path, CLIP_FPS, crf=18) as sink:
+        for image, truth in clip(7, num_frames, fps=CLIP_FPS):
+            sink.write(image)
+            truths.append(truth)
+    return truths
 
-    def frames(self) -> Iterator[Frame]:
-        from detkit.samples import clip
 
-        pairs = clip(7, self._num_frames, fps=CLIP_FPS)
-        for index, (image, truth) in enumerate(pairs):
-            self._truths[index] = truth
-            yield Frame(image, "sample clip", index, index / CLIP_FPS)
-
-    def check(self, table: TableSink) -> Callable[[Frame, DetectionResult | ItemFailure], None]:
-        def on_frame(frame: Frame, outcome: DetectionResult | ItemFailure) -> None:
-            truth = self._truths.pop(frame.frame_index)
-            if isinstance(outcome, ItemFailure):
-                raise outcome.exception
-            self.score = self.score.plus(_score([outcome], [truth]))
-            table.write(
-                outcome,
-                source=frame.source_id,
-                frame_index=frame.frame_index,
-                pts_seconds=frame.pts_seconds,
-            )
-
-        return on_frame
+async def _detect_clip(
+    detector: AsyncDetector, path: Path, ways: list[Way]
+) -> list[DetectionResult]:
+    started = time.perf_counter()
+    results = []
+    async for _, outcome in detect_video(detector, path):
+        assert isinstance(outcome, DetectionResult)  # With on_error="raise" there is no other.
+        results.append(outcome)
+    ways.append(Way("detect_video", len(results), time.perf_counter() - started))
+    return results
 
 
 def _score(results: Sequence[DetectionResult], truths: Sequence[DetectionResult]) -> Agreement:
