@@ -154,7 +154,7 @@ class AsyncDetector:
         replies = self._replies(loop)
         future: asyncio.Future[DetectionResult] = loop.create_future()
         item = self._item(image, _settings(settings), None, replies, future)
-        self._engine.submit((item,))
+        replies.send(item, self.default_batch_size)
         timer = None
         if timeout_s is not None:
             timer = loop.call_later(timeout_s, self._engine.expire, (item,), timeout_s)
@@ -457,7 +457,7 @@ class AsyncDetector:
     def _replies(self, loop: asyncio.AbstractEventLoop) -> LoopReplies:
         replies = self._loops.get(loop)
         if replies is None:
-            replies = self._loops.setdefault(loop, LoopReplies(loop))
+            replies = self._loops.setdefault(loop, LoopReplies(loop, self._engine.submit))
         return replies
 
     def _window(self, max_in_flight: int | None) -> int:

@@ -142,6 +142,8 @@ class Engine:
             if self._closing:
                 raise DetectorClosed("the detector has been shut down")
             for item in items:
+                if item.state == SETTLED:  # its caller gave up before it came here
+                    continue
                 self._recorder.submitted += 1
                 offer = self.batcher.offer(item, now)
                 if not offer.accepted:
@@ -332,7 +334,9 @@ class Engine:
     def _end_locked(self, item: Item) -> bool:
         if item.state == SETTLED:
             return False
-        if item.state == WAITING:
+        if item.sequence < 0:
+            self._recorder.submitted += 1  # on its way here, and over already
+        elif item.state == WAITING:
             self.batcher.discard(item)
         item.state = SETTLED
         return True

@@ -16,6 +16,7 @@ from concurrent.futures import Future
 from typing import Any, Protocol
 
 from detkit.api.workers import Failed, Outcome
+from detkit.errors import DetkitError
 from detkit.results import DetectionResult
 
 # While something is awaited, the loop wakes at least this often. A kernel's Stop button arrives
@@ -32,18 +33,47 @@ class Reply(Protocol):
 
 
 class LoopReplies:
-    """Outcomes for the futures of one event loop; wakes the loop once for many of them.
+    """Everything between one engine and one event loop, in bundles.
 
-    Everything but `deliver` is called on the loop's own thread.
+    Images that tasks hand in during one turn of the loop are submitted together, so that a
+    gather of hundreds forms full batches from the first one on; and the loop is woken once for
+    many outcomes. Everything but `deliver` is called on the loop's own thread.
+
+    Args:
+        loop: The loop.
+        submit: Takes a bundle in; see `Engine.submit`.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, submit: Callable[[Sequence[Any]], None]
+    ) -> None:
+        self._submit = submit
+        self._outbox: list[Any] = []
         # Not a strong reference: this object lives in a mapping whose weak key is the loop.
         self._loop = weakref.ref(loop)
         self._lock = threading.Lock()
         self._arrived: list[tuple[asyncio.Future[Any], Outcome | None]] = []
         self._num_awaited = 0
         self._is_beating = False
+
+    def send(self, item: Any, max_bundle: int) -> None:
+        """Submit an item at the end of this turn of the loop, or when `max_bundle` wait for it."""
+        self._outbox.append(item)
+        if len(self._outbox) == 1:
+            asyncio.get_running_loop().call_soon(self._flush)
+        elif len(self._outbox) >= max_bundle:
+            self._flush()
+
+    def _flush(self) -> None:
+        items, self._outbox = self._outbox, []
+        if not items:
+            return
+        try:
+            self._submit(items)
+        except DetkitError as error:
+            for item in items:
+                if item.token is not None and not item.token.done():
+                    item.token.set_exception(type(error)(*error.args))
 
     def deliver(self, outcomes: Sequence[tuple[asyncio.Future[Any], Outcome | None]]) -> int:
         """Set the futures' results soon, on their loop."""

@@ -1,0 +1,1 @@
+"""Runnable comparisons. Each verifies equal outputs first and writes JSON to `results/`."""

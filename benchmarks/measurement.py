@@ -1,0 +1,130 @@
+"""How the benchmarks measure: contestants take turns, medians of rounds, ratios within a round.
+
+Knows no contestant.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).resolve().parent / "results"
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Seconds that one contestant took in each round, for `num_items` items a round."""
+
+    name: str
+    num_items: int
+    rounds_s: tuple[float, ...]
+
+    @property
+    def median_s(self) -> float:
+        """Median over the rounds."""
+        return statistics.median(self.rounds_s)
+
+    @property
+    def per_second(self) -> float:
+        """Items per second in the median round."""
+        return self.num_items / self.median_s
+
+    def speedup_over(self, other: Timing) -> float:
+        """How many times faster this one is per item: median of the ratios within each round."""
+        pairs = zip(self.rounds_s, other.rounds_s, strict=True)
+        ratios = [(b / other.num_items) / (a / self.num_items) for a, b in pairs]
+        return statistics.median(ratios)
+
+    def as_json(self) -> dict[str, Any]:
+        """What the result file keeps."""
+        return {
+            "num_items": self.num_items,
+            "rounds_s": [round(s, 6) for s in self.rounds_s],
+            "median_s": round(self.median_s, 6),
+            "per_second": round(self.per_second, 2),
+        }
+
+
+def interleave(
+    contestants: Mapping[str, Callable[[], int]], rounds: int = 5, warm_up: bool = True
+) -> dict[str, Timing]:
+    """Let contestants take turns; each call does its work once and returns how many items."""
+    items: dict[str, int] = {}
+    seconds: dict[str, list[float]] = {name: [] for name in contestants}
+    if warm_up:
+        for work in contestants.values():
+            work()
+    names = list(contestants)
+    for turn in range(rounds):
+        # The order rotates, so that nobody always runs after the same neighbour.
+        for name in names[turn % len(names) :] + names[: turn % len(names)]:
+            started = time.perf_counter()
+            items[name] = contestants[name]()
+            seconds[name].append(time.perf_counter() - started)
+    return {name: Timing(name, items[name], tuple(seconds[name])) for name in names}
+
+
+def describe_machine() -> dict[str, Any]:
+    """What a reader needs to judge the numbers; nothing that names the machine or its owner."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    packages = ("detkit", "numpy", "opencv-python", "openvino", "torch", "ultralytics")
+    return {
+        "date": datetime.now(timezone.utc).date().isoformat(),
+        "processor": _processor(),
+        "cores": cores,
+        "load_before": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
+        "system": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+        "packages": {name: _version(name) for name in packages},
+    }
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    facts = dict(line.split("\t: ", 1) for line in lines if "\t: " in line)
+    flags = facts.get("flags", "").split()
+    known = [f for f in ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_tile") if f in flags]
+    return f"{facts.get('model name', platform.machine())} ({', '.join(known)})"
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def write_results(name: str, findings: Mapping[str, Any]) -> Path:
+    """Write `results/<name>.json` with the machine's description."""
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / f"{name}.json"
+    text = json.dumps({"machine": describe_machine(), **findings}, indent=2)
+    path.write_text(text + "\n")
+    return path
+
+
+def print_table(title: str, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Print rows with aligned columns."""
+    cells = [[str(cell) for cell in row] for row in (header, *rows)]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
+    print(f"\n{title}")
+    for number, row in enumerate(cells):
+        first, *rest = row
+        print(
+            "  " + first.ljust(widths[0]),
+            *(c.rjust(w) for c, w in zip(rest, widths[1:], strict=True)),
+        )
+        if number == 0:
+            print("  " + "-" * (sum(widths) + len(widths) - 1))
