@@ -11,6 +11,8 @@ import weakref
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import asdict
+from functools import partial
+from threading import Thread
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, TypeVar
 
@@ -103,6 +105,7 @@ class AsyncDetector:
             raise ValueError(f"overflow must be block, reject or drop_oldest, got {overflow!r}")
         if hang_timeout_s is not None and not hang_timeout_s > 0:
             raise ValueError(f"hang_timeout_s must be positive, got {hang_timeout_s!r}")
+        self._hang_timeout_s = hang_timeout_s
         self._engine = Engine(
             detector,
             _at_least_one(max_workers, "max_workers"),
@@ -397,7 +400,21 @@ class AsyncDetector:
     async def aclose(self, *, cancel_pending: bool = False) -> None:
         """`shutdown`, awaited: the event loop goes on while workers finish."""
         self._engine.close(wait=False, cancel_pending=cancel_pending)
-        await asyncio.to_thread(self._engine.close, wait=True)
+        loop = asyncio.get_running_loop()
+        replies, ended = self._replies(loop), loop.create_future()
+
+        def wait_for_workers() -> None:
+            self._engine.close(wait=True)
+            replies.deliver([(ended, None)])
+
+        # Not the loop's executor: its threads would hold the end of the interpreter if a worker
+        # never came back.
+        Thread(target=wait_for_workers, name="detkit-closer", daemon=True).start()
+        replies.expect()
+        try:
+            await ended
+        finally:
+            replies.arrived()
 
     def __enter__(self) -> Self:
         return self
@@ -431,7 +448,15 @@ class AsyncDetector:
 
     def __reduce__(self) -> tuple[object, ...]:
         # Threads stay behind; the copy starts its own.
-        return (AsyncDetector, (self.detector, self.max_workers, self.default_batch_size))
+        batcher = self._engine.batcher
+        options = {
+            "batch_timeout_s": batcher.batch_timeout_s,
+            "max_queue_size": batcher.max_queue_size,
+            "overflow": batcher.overflow,
+            "hang_timeout_s": self._hang_timeout_s,
+        }
+        arguments = (self.detector, self.max_workers, self.default_batch_size)
+        return (partial(AsyncDetector, **options), arguments)
 
     # -- inside -------------------------------------------------------------------------------
 
