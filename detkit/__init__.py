@@ -26,7 +26,7 @@ from detkit.errors import DetkitError, ImageDecodeError, InvalidImageError
 
 if TYPE_CHECKING:
     from detkit.drawing import annotate
-    from detkit.images import decode_image
+    from detkit.image_files import decode_image
     from detkit.notebook.event_loops import run
     from detkit.pipeline import detect_images, detect_video
 
@@ -35,7 +35,7 @@ __version__ = "0.1.0"
 # Names that would load more than an import may cost, and where they live.
 _LATER = {
     "annotate": "detkit.drawing",
-    "decode_image": "detkit.images",
+    "decode_image": "detkit.image_files",
     "detect_images": "detkit.pipeline",
     "detect_video": "detkit.pipeline",
     "run": "detkit.notebook.event_loops",

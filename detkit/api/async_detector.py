@@ -449,7 +449,7 @@ class AsyncDetector:
     def __reduce__(self) -> tuple[object, ...]:
         # Threads stay behind; the copy starts its own.
         batcher = self._engine.batcher
-        options = {
+        options: dict[str, Any] = {
             "batch_timeout_s": batcher.batch_timeout_s,
             "max_queue_size": batcher.max_queue_size,
             "overflow": batcher.overflow,
