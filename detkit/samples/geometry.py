@@ -74,6 +74,8 @@ class Pose:
             return None
         every = np.concatenate(corners)
         low, high = every.min(axis=0), every.max(axis=0)
+        if window is not None:  # cutting leaves corners a rounding error outside
+            low, high = np.maximum(low, window[:2]), np.minimum(high, window[2:])
         return float(low[0]), float(low[1]), float(high[0]), float(high[1])
 
     def samples(self) -> Points:
