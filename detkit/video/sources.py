@@ -180,27 +180,24 @@ class _Decoder:
                 pictures = packet.decode()
             except _damage():
                 self.num_damaged += 1
-                self.is_sound_after_damage = False
                 continue
             for picture in pictures:
-                if picture.is_corrupt:
-                    self.num_damaged += 1
-                    self.is_sound_after_damage = False
-                elif self.num_damaged and packet.size:
-                    self.is_sound_after_damage = True
+                # Shown all the same: the decoder has patched it from its neighbours.
+                self.num_damaged += bool(picture.is_corrupt)
                 yield picture
 
     def _packets(self) -> Iterator[Any]:
         try:
             for packet in self._container.demux(self._stream):
+                # A file that was cut ends with a damaged packet and the empty one that flushes.
                 if packet.is_corrupt:
                     self.num_damaged += 1
-                    self.is_sound_after_damage = False
+                elif self.num_damaged and packet.size:
+                    self.is_sound_after_damage = True
                 yield packet
         except _damage():
-            # Nothing after this point can be found; decoding again would find it again.
+            # Nothing after this point can be found; trying again would fail again.
             self.num_damaged += 1
-            self.is_sound_after_damage = False
 
 
 def _damage() -> tuple[type[Exception], ...]:
