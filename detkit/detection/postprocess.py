@@ -54,7 +54,9 @@ def decode_anchors(
             "the network returned NaN or infinity; the weights may be damaged, or the precision "
             "too low for this model: try precision='fp32'"
         )
-    (index,) = np.nonzero(best >= np.float32(confidence_threshold))
+    # A head without distribution focal loss can return boxes turned inside out: no boxes.
+    real = (raw[2] >= 0) & (raw[3] >= 0)
+    (index,) = np.nonzero((best >= np.float32(confidence_threshold)) & real)
     scores = best[index]
     ids = raw[4:, index].argmax(axis=0) if len(index) else np.empty(0, dtype=np.int64)
     if classes is not None:

@@ -115,7 +115,8 @@ class YOLOv8Detector(AbstractDetector):
         options = LoadOptions(
             path, file_format, device, precision, trust_weights, num_threads, image_size
         )
-        loaded = LoadedModel(open_runtime(options, runtime), path.stem, thresholds)
+        name = path.stem.removesuffix("_openvino_model")
+        loaded = LoadedModel(open_runtime(options, runtime), name, thresholds)
         with self._lock:
             self._release()
             self._loaded, self._arguments = loaded, arguments

@@ -198,8 +198,7 @@ def _read_facts(model: Any, metadata: dict[str, object], options: LoadOptions) -
     if len(model.inputs) != 1 or len(model.input(0).partial_shape) != 4:
         given = [str(i.partial_shape) for i in model.inputs][:8]
         raise ModelLoadError(
-            "a YOLO network has one input of shape (batch, 3, height, width); "
-            f"this one has {given}"
+            f"a YOLO network has one input of shape (batch, 3, height, width); this one has {given}"
         )
     batch, channels, height, width = _lengths(model.input(0).partial_shape)
     if channels not in (3, ANY):
@@ -211,9 +210,9 @@ def _read_facts(model: Any, metadata: dict[str, object], options: LoadOptions) -
         )
     stride = stride_from(metadata.get("stride"))
     is_fixed = ANY not in (batch, height, width)
+    wanted = options.image_size
     if is_fixed:
         size_hw = (height, width)
-        wanted = options.image_size
         if wanted is not None and size_from(wanted, 1) != size_hw:
             raise ModelLoadError(
                 f"this network takes {size_hw[0]}x{size_hw[1]} pixels and nothing else, "
@@ -221,7 +220,7 @@ def _read_facts(model: Any, metadata: dict[str, object], options: LoadOptions) -
             )
         probe = model
     else:
-        size_hw = size_from(options.image_size or metadata.get("imgsz"), stride)
+        size_hw = size_from(wanted if wanted is not None else metadata.get("imgsz"), stride)
         probe = model.clone()
         probe.reshape([1, 3, *size_hw])
     shapes = [_lengths(output.partial_shape) for output in probe.outputs]

@@ -216,7 +216,9 @@ def _prepare(checkpoint: dict[str, Any], options: LoadOptions) -> tuple[Any, Mod
                 layer.recompute_scale_factor = None  # missing in checkpoints of old torch
         head.export = True  # return the predictions alone
         stride = stride_from(float(max(network.stride)))
-        size = options.image_size or (getattr(network, "args", None) or {}).get("imgsz")
+        size: object = options.image_size
+        if size is None:
+            size = (getattr(network, "args", None) or {}).get("imgsz")
         facts = ModelFacts(
             class_names_from(network.names, int(head.nc)),
             stride,
