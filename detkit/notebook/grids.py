@@ -81,7 +81,7 @@ def show_grid(
         >>> import numpy as np
         >>> figure = show_grid([np.zeros((90, 160, 3), np.uint8)] * 3, columns=3)
         >>> figure.get_size_inches().tolist()
-        [10.8, 2.45]
+        [10.79, 2.46]
     """
     outcomes, names = _paired(images, results, sources)
     if columns < 1 or max_images < 1:

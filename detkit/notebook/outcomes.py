@@ -8,23 +8,36 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from typing import TypeAlias
+from typing import Protocol, TypeAlias, runtime_checkable
 
 from detkit.errors import ItemFailure, PartialBatchError
 from detkit.image_files import without_credentials
 from detkit.results import DetectionResult
 
 Outcome: TypeAlias = DetectionResult | ItemFailure
-Outcomes: TypeAlias = "Iterable[Outcome] | PartialBatchError | DetectionResult"
+Outcomes: TypeAlias = "Iterable[Outcome | Record] | PartialBatchError | DetectionResult"
 Source: TypeAlias = "str | os.PathLike[str] | None"
+
+
+@runtime_checkable
+class Record(Protocol):
+    """What `detect_images` yields: either a result or a failure."""
+
+    @property
+    def result(self) -> DetectionResult | None:
+        """What was found, or `None`."""
+
+    @property
+    def failure(self) -> ItemFailure | None:
+        """Why there is no result, or `None`."""
 
 
 def outcome_list(results: Outcomes) -> list[Outcome]:
     """One entry per image given to the detector, in that order.
 
     Args:
-        results: What `detect_batch` returned or raised, the items of `map` or `stream`, or one
-            result.
+        results: What `detect_batch` returned or raised, the items of `map`, `stream` or
+            `detect_images`, or one result.
 
     Raises:
         TypeError: If an entry is neither a result nor a failure.
@@ -41,9 +54,11 @@ def outcome_list(results: Outcomes) -> list[Outcome]:
 def _checked(entry: object) -> Outcome:
     if isinstance(entry, (DetectionResult, ItemFailure)):
         return entry
+    if isinstance(entry, Record):
+        return _checked(entry.failure if entry.failure is not None else entry.result)
     raise TypeError(
-        "expected DetectionResult or ItemFailure objects, or a PartialBatchError, "
-        f"got a {type(entry).__name__}"
+        "expected DetectionResult or ItemFailure objects, records of detect_images, or a "
+        f"PartialBatchError, got a {type(entry).__name__}"
     )
 
 

@@ -23,7 +23,7 @@ def summarize(
     """Counts and confidences, per class or per image.
 
     Args:
-        results: Results and failures, or a `PartialBatchError` as it is.
+        results: Results and failures, records of `detect_images`, or a `PartialBatchError`.
         sources: One name per image; see `to_dataframe`.
         by: "class" gives one row per class found, the most frequent first: `class_id`,
             `num_detections`, `num_images`, `confidence_mean`, `confidence_min`, `area_median`.

@@ -34,7 +34,7 @@ def to_dataframe(results: Outcomes, sources: Iterable[Source] | None = None) -> 
     `images_dataframe`.
 
     Args:
-        results: Results and failures, or a `PartialBatchError` as it is.
+        results: Results and failures, records of `detect_images`, or a `PartialBatchError`.
         sources: One name per image, for instance its path; by default what each result's
             metadata calls "source".
 
@@ -86,7 +86,7 @@ def images_dataframe(results: Outcomes, sources: Iterable[Source] | None = None)
     """One row per image given to the detector, empty and failed ones included.
 
     Args:
-        results: Results and failures, or a `PartialBatchError` as it is.
+        results: Results and failures, records of `detect_images`, or a `PartialBatchError`.
         sources: One name per image; see `to_dataframe`.
 
     Returns:

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from detkit.errors import ImageDecodeError, ItemFailure, PartialBatchError
 from detkit.notebook.summaries import summarize
 from detkit.notebook.tables import from_dataframe, images_dataframe, to_dataframe
+from detkit.pipeline import ImageRecord
 from detkit.results import DetectionResult
 
 NAMES = {0: "bolt", 1: "nut", 2: "gear"}
@@ -98,6 +99,12 @@ def test_a_partial_batch_error_is_accepted_as_it_is() -> None:
 def test_a_single_result_and_a_generator_are_accepted() -> None:
     assert len(to_dataframe(TWO)) == 2
     assert len(to_dataframe(result for result in [TWO, TWO])) == 4
+
+
+def test_records_of_detect_images_are_accepted() -> None:
+    records = [ImageRecord(0, "a.jpg", TWO, None), ImageRecord(2, "bad.jpg", None, FAILED)]
+    assert images_dataframe(records)["status"].tolist() == ["ok", "failed"]
+    assert len(to_dataframe(records)) == 2
 
 
 def test_what_is_no_result_is_named() -> None:
