@@ -24,6 +24,8 @@ BELT, LIGHT, PARTS, LITTER, CAMERA, SENSOR = range(6)
 _MAX_COVERED = 0.3  # of a part, by all that lie on it
 _MIN_VISIBLE = 0.4  # of a part, inside the frame, for it to count
 _STANDARD_AREA = 1280 * 720
+_OVERHANG_PX = 40  # how far outside the frame a part's centre may lie
+_TRIES = 12
 
 
 def check_size(size_wh: tuple[int, int]) -> None:
@@ -41,7 +43,7 @@ def draw_count(draws: Draws, size_wh: tuple[int, int]) -> int:
 
 
 def lay_out(
-    draws: Draws, window: Window, others: list[Part], count: int, has_rail_below: bool
+    draws: Draws, window: Window, others: Sequence[Part], count: int, has_rail_below: bool
 ) -> list[Part]:
     """Strew up to `count` parts over a window, none of them more than 30 % covered.
 
@@ -52,43 +54,55 @@ def lay_out(
         count: How many to try; one that finds no free place in 12 tries is left out.
         has_rail_below: Whether the lower edge is a rail; no part lies under a rail.
     """
-    parts = list(others)
     # Parts may be cut by the frame's edge, but never lie under a rail.
     top = window[1] if window[1] > 0 else -np.inf
     bottom = window[3] if has_rail_below else np.inf
-    points = [p.pose.samples() for p in parts]
-    hidden = [np.zeros(len(p), dtype=np.bool_) for p in points]
+    heap = _Heap(others)
     for _ in range(count):
         part = draw_part(draws)
-        touching = draws.chance(0.35)
-        for _ in range(12):
-            x = draws.uniform(window[0] - 40, window[2] + 40)
-            y = draws.uniform(window[1] - 40, window[3] + 40)
+        may_touch = draws.chance(0.35)
+        for _ in range(_TRIES):
+            x = draws.uniform(window[0] - _OVERHANG_PX, window[2] + _OVERHANG_PX)
+            y = draws.uniform(window[1] - _OVERHANG_PX, window[3] + _OVERHANG_PX)
             placed = replace(part, pose=part.pose.moved(x, y))
-            if placed.pose.part_inside(window) < _MIN_VISIBLE + 0.05:
-                continue
-            if not _clear_of(placed, top, bottom):
-                continue
-            covered = [h | placed.pose.covers(p) for h, p in zip(hidden, points, strict=True)]
-            limit = _MAX_COVERED if touching else 0.0
-            if all(
-                c.mean() <= max(limit, h.mean()) for c, h in zip(covered, hidden, strict=True)
-            ) and (touching or not _lies_on(placed, parts)):
-                parts.append(placed)
-                points.append(placed.pose.samples())
-                hidden = [*covered, np.zeros(len(points[-1]), dtype=np.bool_)]
+            if (
+                placed.pose.part_inside(window) >= _MIN_VISIBLE + 0.05
+                and _is_clear_of_rails(placed, top, bottom)
+                and heap.add(placed, may_touch)
+            ):
                 break
-    return parts[len(others) :]
+    return heap.parts[len(others) :]
 
 
-def _clear_of(part: Part, top: float, bottom: float) -> bool:
+class _Heap:
+    """Parts in the order they fell, and which of their sample points are covered so far."""
+
+    def __init__(self, parts: Sequence[Part]) -> None:
+        self.parts = list(parts)
+        self._points = [part.pose.samples() for part in parts]
+        self._hidden = [np.zeros(len(points), dtype=np.bool_) for points in self._points]
+
+    def add(self, part: Part, may_touch: bool) -> bool:
+        """Put a part on top if it covers nothing (or, where it may, nothing too much)."""
+        points = part.pose.samples()
+        if not may_touch and any(other.pose.covers(points).any() for other in self.parts):
+            return False
+        limit = _MAX_COVERED if may_touch else 0.0
+        covered = []
+        for hidden, below in zip(self._hidden, self._points, strict=True):
+            now = hidden | part.pose.covers(below)
+            if now.mean() > max(limit, hidden.mean()):
+                return False
+            covered.append(now)
+        self.parts.append(part)
+        self._points.append(points)
+        self._hidden = [*covered, np.zeros(len(points), dtype=np.bool_)]
+        return True
+
+
+def _is_clear_of_rails(part: Part, top: float, bottom: float) -> bool:
     box = part.pose.box()
     return box is not None and box[1] >= top and box[3] <= bottom
-
-
-def _lies_on(part: Part, parts: list[Part]) -> bool:
-    mine = part.pose.samples()
-    return any(bool(other.pose.covers(mine).any()) for other in parts)
 
 
 def truth(

@@ -18,12 +18,14 @@ from detkit.samples.draws import Draws
 from detkit.samples.geometry import Points
 from detkit.samples.light import Light
 
+Kind = Literal["scratch", "swarf", "oil", "dust", "label", "chalk", "tie", "seam"]
+
 
 @dataclass(frozen=True)
 class Litter:
     """Something on the belt that is not a part: its kind, place, size, angle, own seed."""
 
-    kind: Literal["scratch", "swarf", "oil", "dust", "label", "chalk", "seam", "tie"]
+    kind: Kind
     x: float
     y: float
     size: float
@@ -31,7 +33,7 @@ class Litter:
     seed: int
 
 
-_KINDS = ("scratch", "swarf", "oil", "dust", "label", "chalk", "tie")
+_KINDS: tuple[Kind, ...] = ("scratch", "swarf", "oil", "dust", "label", "chalk", "tie")
 
 
 def draw_litter(draws: Draws, size_wh: tuple[int, int], busy: float) -> list[Litter]:
@@ -43,7 +45,7 @@ def draw_litter(draws: Draws, size_wh: tuple[int, int], busy: float) -> list[Lit
         kind = draws.pick(_KINDS, (7, 8, 3, 9, 0.45, 1.2, 0.6))
         things.append(
             Litter(
-                kind,  # type: ignore[arg-type]
+                kind,
                 draws.uniform(0, width),
                 draws.uniform(0, height),
                 draws.log_uniform(0.6, 1.7),

@@ -79,8 +79,7 @@ class Sprite:
     phase: int
     rgb: npt.NDArray[np.float32] = field(init=False)
     alpha: Plane = field(init=False)
-    _rho: Plane | None = field(init=False, default=None)
-    _theta: Plane | None = field(init=False, default=None)
+    _polar: tuple[Plane, Plane] | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         self.rgb = np.zeros((*self.u.shape, 3), dtype=np.float32)
@@ -89,15 +88,19 @@ class Sprite:
     @property
     def rho(self) -> Plane:
         """Distance from the part's centre."""
-        if self._rho is None:
-            self._rho, self._theta = cv2.cartToPolar(self.u, self.v)  # type: ignore[assignment]
-        return self._rho  # type: ignore[return-value]
+        return self._in_polar()[0]
 
     @property
     def theta(self) -> Plane:
         """Angle round the part's centre in [0, 2 pi)."""
-        _ = self.rho
-        return self._theta  # type: ignore[return-value]
+        return self._in_polar()[1]
+
+    def _in_polar(self) -> tuple[Plane, Plane]:
+        # Only round parts ask for it, and more than once.
+        if self._polar is None:
+            rho, theta = cv2.cartToPolar(self.u, self.v)
+            self._polar = np.asarray(rho, np.float32), np.asarray(theta, np.float32)
+        return self._polar
 
     def coverage(self, distance: Plane) -> Plane:
         """Antialiased inside of a signed distance in part units (negative inside)."""
