@@ -199,7 +199,7 @@ class AsyncDetector:
             InvalidImageError: The image is not what it should be.
             DetectorClosed: After shutdown.
         """
-        self._engine.check_open()
+        self._engine.check_open(waits=False)
         future: Future[DetectionResult] = Future()
         item = self._item(image, _settings(settings), None, FUTURE_REPLY, future)
         self._engine.wait_for_space()
@@ -474,7 +474,6 @@ class AsyncDetector:
     def _track(self, item: Item, future: F) -> F:
         """Submit; cancelling the future cancels the item."""
         engine = self._engine
-        engine.check_open()
         engine.submit((item,))
         future.add_done_callback(lambda done: engine.cancel((item,)) if done.cancelled() else None)
         return future

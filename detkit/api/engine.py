@@ -102,12 +102,15 @@ class Engine:
             raise DetectorContractError(f"batch_key failed: {describe(error)}") from error
         return BatchKey(shape, None if is_default else settings, batch_size)
 
-    def check_open(self) -> None:
+    def check_open(self, *, waits: bool = True) -> None:
         """Refuse work that could never be done.
+
+        Args:
+            waits: Whether the caller is going to wait for it.
 
         Raises:
             ForkedDetectorError: In a forked child.
-            ReentrantCallError: On one of this engine's own workers.
+            ReentrantCallError: If one of this engine's own workers would wait.
             DetectorClosed: After shutdown.
             DetectorNotLoadedError: If the detector is not loaded.
             CircuitOpenError: While workers keep dying.
@@ -117,7 +120,7 @@ class Engine:
                 "this detector's threads belong to the parent process: make a new "
                 "AsyncDetector in the child, or start it with the 'spawn' method"
             )
-        if pool_of_this_thread() is self.pool:
+        if waits and pool_of_this_thread() is self.pool:
             raise ReentrantCallError(
                 "a detector must not call the AsyncDetector whose worker it runs on"
             )
@@ -162,7 +165,9 @@ class Engine:
             self._deliver(turned_away)
 
     def wait_for_space(self) -> None:
-        """Block while the queue is full, if that is the declared overflow."""
+        """Block while the queue is full, if that is the declared overflow; never a worker."""
+        if pool_of_this_thread() is self.pool:
+            return
         with self._lock:
             while self.batcher.is_full and self.batcher.overflow == "block" and not self._closing:
                 self._space.wait()

@@ -176,13 +176,19 @@ class WorkerPool:
             self._watchdog.look_locked()
 
     def join(self, deadline: float | None) -> bool:
-        """Wait for every worker but the calling one; False if some are alive at `deadline`."""
+        """Wait for every worker; False if some are alive at `deadline`.
+
+        A worker that calls this, from a callback say, does not wait: two that wait for each other
+        would do so for ever.
+        """
+        if pool_of_this_thread() is self:
+            return True
         while True:
             with self._lock:
                 self._forget_ended_locked()
-                threads = self._threads - {threading.current_thread()}
+                threads = set(self._threads)
                 if self._watchdog is not None and self._watchdog.thread is not None:
-                    threads |= {self._watchdog.thread} - {threading.current_thread()}
+                    threads.add(self._watchdog.thread)
             if not threads:
                 return True
             for thread in threads:
@@ -218,7 +224,7 @@ class WorkerPool:
         self._threads = {t for t in self._threads if t.is_alive() or t.ident is None}
 
     def _live(self, slot: Slot) -> None:
-        _here.pool = self
+        self.own_this_thread()
         try:
             try:
                 ready = self._equip(slot)
@@ -357,6 +363,10 @@ class WorkerPool:
             self._bury_locked(slot)
             # Nobody waits for it any more, not even at shutdown.
             self._threads.discard(slot.thread)
+
+    def own_this_thread(self) -> None:
+        """Whoever waits for the pool on this thread would wait for ever."""
+        _here.pool = self
 
     def abandoned(self, items: Sequence[Any], stack: str) -> None:
         """Tell the images of a hung call, and see to a successor."""

@@ -43,6 +43,7 @@ class Watchdog:
         self._changed.notify()
 
     def _watch(self) -> None:
+        self._pool.own_this_thread()
         while True:
             with self._lock:
                 overdue = self._overdue_locked()
