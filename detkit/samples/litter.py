@@ -53,7 +53,7 @@ def draw_litter(draws: Draws, size_wh: tuple[int, int], busy: float) -> list[Lit
                 draws.integer(0, 99999),
             )
         )
-    if draws.chance(0.18 * width / 1280):
+    if draws.chance(0.15 * busy * width / 1280):
         x, angle = draws.uniform(0, width), draws.uniform(-0.35, 0.35)
         things.insert(0, Litter("seam", x, height / 2, 1.0, angle, 0))
     return things
@@ -69,16 +69,21 @@ def paint_litter(canvas: Canvas, thing: Litter, light: Light, x: int) -> None:
     if thing.kind == "oil":
         _stain(canvas, centre, 26 * thing.size, draws)
     elif thing.kind == "seam":
-        tall = canvas.shape[0]
-        ys = np.arange(-40, tall + 40, 18.0)
-        xs = centre[0] + np.tan(thing.angle) * (ys - tall / 2) + 5.0 * (np.arange(len(ys)) % 2)
-        line = np.stack([xs, ys], axis=1)
-        _stroke(canvas, line + np.array([1.2, 0.8]), (0.16, 0.16, 0.16), 0.35, 1)
-        _stroke(canvas, line, (0.004, 0.004, 0.004), 0.75, 2)
+        _seam(canvas, centre, thing.angle)
     elif thing.kind == "label":
         _label(canvas, centre, turn, thing.size, light, draws)
     else:
         _line_litter(canvas, centre, turn, thing, light, draws)
+
+
+def _seam(canvas: Canvas, centre: Points, angle: float) -> None:
+    """The finger splice that joins the belt's ends: a slanted row of narrow teeth."""
+    tall = canvas.shape[0]
+    ys = np.arange(-40.0, tall + 40.0, 9.0)
+    fingers = 34.0 * (np.arange(len(ys)) % 2)
+    line = np.stack([centre[0] + np.tan(angle) * (ys - tall / 2) + fingers, ys], axis=1)
+    _stroke(canvas, line + np.array([1.0, 1.0]), (0.2, 0.2, 0.2), 0.3, 1)
+    _stroke(canvas, line, (0.004, 0.004, 0.004), 0.55, 1)
 
 
 def _line_litter(
