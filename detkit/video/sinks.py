@@ -174,9 +174,12 @@ class VideoSink:
             raise VideoWriteError(f"{self.path}: no frame was written, so there is no video")
         with write_errors(self.path):
             self._end_container()
+            if _FORMATS[self.path.suffix.lower()] == "matroska":
+                self.partial_path.replace(self.path)  # It plays while loading as it is.
+                return
             finished = self.path.with_name(f"{self.path.stem}.finishing.partial{self.path.suffix}")
             try:
-                _copy_with_index_first(self.partial_path, finished, self.path.suffix.lower())
+                _copy_with_index_first(self.partial_path, finished)
                 finished.replace(self.path)
             finally:
                 finished.unlink(missing_ok=True)
@@ -235,23 +238,22 @@ def exact_rate(fps: Fraction | float) -> Fraction:
     return rate
 
 
-def _copy_with_index_first(source: Path, target: Path, suffix: str) -> None:
+def _copy_with_index_first(source: Path, target: Path) -> None:
     """Copy the encoded packets, unchanged, into a file whose index comes before its data."""
     import av
 
-    form = _FORMATS[suffix]
-    options = {} if form == "matroska" else {"movflags": "faststart"}
+    form = _FORMATS[target.suffix.lower()]
     with (
         av.open(str(source.absolute())) as reader,
-        av.open(str(target.absolute()), "w", format=form, options=options) as writer,
+        av.open(str(target.absolute()), "w", format=form, options={"movflags": "faststart"}) as out,
     ):
         old = reader.streams.video[0]
-        new = writer.add_stream_from_template(old)
+        new = out.add_stream_from_template(old)
         for packet in reader.demux(old):
             if packet.dts is None:  # The empty packet that ends a stream.
                 continue
             packet.stream = new
-            writer.mux(packet)
+            out.mux(packet)
 
 
 def _wh(size_hw: tuple[int, ...]) -> str:

@@ -1,0 +1,158 @@
+"""The `detkit` command: exit codes, one line per error, and the files it leaves."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from detkit import __version__, cli, demo, doctor
+from detkit.errors import ModelNotFoundError
+from detkit.testing import FakeDetector, numbered_image
+
+runner = CliRunner()
+
+
+@pytest.fixture
+def fake_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cli, "_load", lambda model, device: FakeDetector())
+
+
+def save(path: Path, number: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(cv2.imencode(".png", numbered_image(number)[..., ::-1])[1].tobytes())
+
+
+def test_importing_it_stays_light() -> None:
+    heavy = "torch ultralytics openvino onnxruntime pandas matplotlib ipywidgets av rich.console"
+    code = f"import sys, detkit.cli\nprint([m for m in {heavy!r}.split() if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_version_and_module() -> None:
+    command = [sys.executable, "-m", "detkit", "--version"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == __version__
+
+
+@pytest.mark.usefixtures("fake_model")
+def test_detect_all_good(tmp_path: Path) -> None:
+    save(tmp_path / "in" / "a.png", 3)
+    out = tmp_path / "out"
+    done = runner.invoke(cli.app, ["detect", str(tmp_path / "in"), "--out", str(out)])
+    assert done.exit_code == 0, done.output
+    assert "1 images and frames" in done.output
+    with (out / "detections.csv").open(newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert row["class_name"] == "number"
+    assert row["confidence"] == "0.2500"
+    assert json.loads((out / "summary.json").read_text())["status"] == "complete"
+    assert (out / "annotated" / "a.png").is_file()
+
+
+@pytest.mark.usefixtures("fake_model")
+def test_detect_some_bad_does_the_rest_and_exits_1(tmp_path: Path) -> None:
+    save(tmp_path / "a.png", 3)
+    (tmp_path / "[red]bad\x1b[2J.png").write_bytes(b"no image")
+    sources = [str(tmp_path), "none.mp4"]
+    done = runner.invoke(cli.app, ["detect", *sources, "--out", str(tmp_path / "out")])
+    assert done.exit_code == 1
+    assert "2 of 3 inputs failed" in done.output
+    assert "none.mp4" in done.output
+    assert "\x1b[2J" not in done.output
+    assert "Traceback" not in done.output
+    assert (tmp_path / "out" / "annotated" / "a.png").is_file()
+
+
+def test_nothing_to_do_is_one_line(tmp_path: Path) -> None:
+    done = runner.invoke(cli.app, ["detect", str(tmp_path), "--out", str(tmp_path / "out")])
+    assert done.exit_code == 1
+    assert "holds no file of a known kind" in done.output
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_model_that_is_not_there_is_one_clear_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save(tmp_path / "a.png", 3)
+    monkeypatch.chdir(tmp_path)
+
+    def load_model(self: object, *arguments: object) -> None:
+        raise ModelNotFoundError("yolov8n.pt is not here")
+
+    monkeypatch.setattr("detkit.detection.YOLOv8Detector.load_model", load_model)
+    done = runner.invoke(cli.app, ["detect", "a.png"])
+    assert done.exit_code == 1
+    assert "yolov8n.pt is not here" in done.output
+    assert "--model sample" in done.output
+    assert "Traceback" not in done.output
+
+
+@pytest.mark.usefixtures("fake_model")
+def test_a_folder_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
+    save(tmp_path / "a.png", 3)
+    (tmp_path / "file").write_text("")
+    out = str(tmp_path / "file" / "out")
+    done = runner.invoke(cli.app, ["detect", str(tmp_path / "a.png"), "--out", out])
+    assert done.exit_code == 1
+    assert "cannot be written" in done.output
+
+
+def test_confidence_is_checked() -> None:
+    assert runner.invoke(cli.app, ["detect", "a.png", "--confidence", "2"]).exit_code == 2
+
+
+@pytest.mark.parametrize(("verdict", "code"), [("ok", 0), ("off", 0), ("broken", 1)])
+def test_doctor(monkeypatch: pytest.MonkeyPatch, verdict: doctor.Verdict, code: int) -> None:
+    findings = [doctor.Finding("package", "thing", verdict, "[bold]detail")]
+    monkeypatch.setattr(doctor, "examine", lambda: findings)
+    done = runner.invoke(cli.app, ["doctor"])
+    assert done.exit_code == code
+    assert "[bold]detail" in done.output
+
+
+def test_what_the_doctor_looks_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken() -> str:
+        raise RuntimeError("no driver")
+
+    monkeypatch.setattr(doctor, "_torch_devices", broken)
+    monkeypatch.setattr(doctor, "_openvino_devices", lambda: "CPU")
+    findings = {finding.name: finding for finding in doctor.examine()}
+    assert findings["detkit"].detail == __version__
+    assert findings["numpy"].verdict == "ok"
+    assert findings["torch"].verdict in ("ok", "broken")
+    assert findings["openvino"].detail
+    assert "DETKIT_OFFLINE" in findings
+    assert [f.detail for f in doctor.examine() if f.verdict == "broken"] == [
+        "RuntimeError: no driver"
+    ]
+
+
+@pytest.mark.watchdog(240)
+def test_demo_leaves_four_files_and_tells_the_truth(tmp_path: Path) -> None:
+    import asyncio
+
+    said: list[str] = []
+    report = asyncio.run(
+        demo.run_demo(tmp_path / "d", num_images=4, num_concurrent=6, num_frames=8, say=said.append)
+    )
+    names = sorted(path.name for path in (tmp_path / "d").iterdir())
+    assert names == ["annotated.mp4", "detections.csv", "grid.png", "summary.json"]
+    assert report.all_ways_agree
+    assert sum(report.truth.values()) > 0
+    assert [way.num_images for way in report.ways] == [6, 6, 6, 8, 8]
+    summary = json.loads((tmp_path / "d" / "summary.json").read_text())
+    assert summary["passed"] is report.is_good
+    assert summary["f1_images"] == pytest.approx(report.images_score.f1, abs=1e-4)
+    grid = cv2.imread(str(tmp_path / "d" / "grid.png"))
+    assert min(grid.shape[:2]) > 100
+    assert np.ptp(grid) > 100
+    assert said
