@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 
     from detkit.demo import DemoReport
     from detkit.detection import YOLOv8Detector
-    from detkit.pipeline import FolderReport
+    from detkit.errors import ItemFailure
+    from detkit.pipeline import FolderReport, VideoSummary
+    from detkit.results import DetectionResult
+    from detkit.video import Frame, VideoSource
 
 SAMPLE_MODEL = "sample"
 DEFAULT_MODEL = "yolov8n.pt"
@@ -113,6 +116,46 @@ def detect(
 
 
 @app.command()
+def video(
+    source: Annotated[str, typer.Argument(help="A video file.")],
+    out: Annotated[Path, typer.Option(help="The video to write: .mp4, .mov or .mkv.")] = Path(
+        "annotated.mp4"
+    ),
+    model: ModelOption = DEFAULT_MODEL,
+    confidence: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="Keep detections of at least this score.")
+    ] = 0.25,
+    device: DeviceOption = "cpu",
+    stride: Annotated[int, typer.Option(min=1, help="Take every so many frames only.")] = 1,
+    table: Annotated[
+        Path | None, typer.Option(help="Also write the boxes: .csv, .jsonl or .parquet.")
+    ] = None,
+) -> None:
+    """Write a video again with its detections drawn in."""
+    from detkit.video import VideoSource
+
+    console = _console()
+    with _errors_in_one_line():
+        opened = VideoSource(source)
+        if out.absolute() == opened.path.absolute():
+            _fail(f"{out} is the video itself; give another name with --out")
+        with console.status(f"loading {_plain(model)}"):
+            detector = _load(model, device)
+        console.print(_plain(repr(detector)), soft_wrap=True)
+        done = _run_video(console, detector, opened, out, table, stride, confidence)
+    rate = f"{done.frames_per_second:.1f} frames/s"
+    console.print(
+        f"{done.num_frames} frames, {done.num_detections} detections, {rate}: "
+        f"{_plain(str(done.output))}",
+        soft_wrap=True,
+    )
+    if done.num_failed:
+        _fail(f"the detector failed on {done.num_failed} frames; they have no boxes")
+    if done.status != "complete":
+        _fail(f"{source} is {done.status}: {opened.num_frames} frames could be read")
+
+
+@app.command()
 def doctor() -> None:
     """Show versions, devices, runtimes and what is switched off."""
     from rich.table import Table
@@ -184,6 +227,53 @@ def _run_detect(
             return asyncio.run(job())
     except KeyboardInterrupt:
         _fail(f"interrupted; what was done is in {out}", code=130)
+
+
+def _run_video(
+    console: Console,
+    detector: YOLOv8Detector,
+    source: VideoSource,
+    out: Path,
+    table_path: Path | None,
+    stride: int,
+    confidence: float,
+) -> VideoSummary:
+    from detkit.api.async_detector import AsyncDetector
+    from detkit.pipeline import annotate_video
+    from detkit.results import DetectionResult
+    from detkit.video import open_table
+
+    async def job() -> VideoSummary:
+        with contextlib.ExitStack() as stack:
+            table = None if table_path is None else stack.enter_context(open_table(table_path))
+            total = -(-(source.expected_frames or 0) // stride)
+            advance = stack.enter_context(_progress(console, total))
+
+            def on_frame(frame: Frame, outcome: DetectionResult | ItemFailure) -> None:
+                advance(source.source_id, 1)
+                if table is not None and isinstance(outcome, DetectionResult):
+                    table.write(
+                        outcome,
+                        source=frame.source_id,
+                        frame_index=frame.frame_index,
+                        pts_seconds=frame.pts_seconds,
+                    )
+
+            async with AsyncDetector(detector) as engine:
+                return await annotate_video(
+                    engine,
+                    source,
+                    out,
+                    stride=stride,
+                    on_frame=on_frame,
+                    confidence_threshold=confidence,
+                )
+
+    try:
+        return asyncio.run(job())
+    except KeyboardInterrupt:
+        partial = out.with_name(f"{out.stem}.partial{out.suffix}")
+        _fail(f"interrupted; what was done is in {partial}", code=130)
 
 
 def _num_pictures(inputs: Any) -> int:

@@ -4,10 +4,11 @@ Joins the engine, which knows nothing of files, with images and videos, which kn
 detectors.
 """
 
+from detkit.pipeline.annotated import VideoSummary, annotate_video
 from detkit.pipeline.images import ImageRecord, ImageRun, detect_images
 from detkit.pipeline.inputs import IMAGE_SUFFIXES, find_files
 from detkit.pipeline.jobs import FolderReport, InputOutcome, Inputs, detect_to_folder, sort_inputs
-from detkit.pipeline.videos import VideoRun, VideoSummary, annotate_video, detect_video
+from detkit.pipeline.videos import VideoRun, detect_video
 
 __all__ = [
     "IMAGE_SUFFIXES",

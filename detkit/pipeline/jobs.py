@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING, Any, Literal
 from detkit.drawing import annotate
 from detkit.errors import DetkitError, ItemFailure, SourceError, describe
 from detkit.images import RGBImage
+from detkit.pipeline.annotated import annotate_video
 from detkit.pipeline.background import OneAtATime
 from detkit.pipeline.images import ImageRecord, detect_images
 from detkit.pipeline.inputs import IMAGE_SUFFIXES, find_files
 from detkit.pipeline.outputs import OutputNames, picture_suffix, save_picture
-from detkit.pipeline.videos import annotate_video
 from detkit.results import DetectionResult
 from detkit.video.frames import Frame
 from detkit.video.sources import VIDEO_SUFFIXES, VideoSource

@@ -4,6 +4,7 @@ Knows nothing of detectors; `detkit.pipeline` joins the two.
 """
 
 from detkit.video.frames import Frame
+from detkit.video.ledger import FrameLedger, LedgerEntry
 from detkit.video.read_ahead import ReadAhead
 from detkit.video.sinks import VideoSink
 from detkit.video.sources import VIDEO_SUFFIXES, VideoSource
@@ -13,7 +14,9 @@ __all__ = [
     "VIDEO_SUFFIXES",
     "CsvSink",
     "Frame",
+    "FrameLedger",
     "JsonLinesSink",
+    "LedgerEntry",
     "ParquetSink",
     "ReadAhead",
     "TableSink",

@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import threading
 from collections import deque
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Generic, Literal, TypeVar
 
 T = TypeVar("T")
@@ -33,15 +33,24 @@ class ReadAhead(Generic[T], Iterator[T], AsyncIterator[T]):
         max_ahead: Most items that wait, at least 1.
         keep: "every" makes the reader wait for room; "latest" makes it forget the oldest item
             that waits, and count it in `num_skipped`.
+        on_skip: Told of each item that is forgotten so, on the reading thread.
     """
 
-    def __init__(self, source: Iterator[T], max_ahead: int = 4, *, keep: Keep = "every") -> None:
+    def __init__(
+        self,
+        source: Iterator[T],
+        max_ahead: int = 4,
+        *,
+        keep: Keep = "every",
+        on_skip: Callable[[T], None] | None = None,
+    ) -> None:
         if max_ahead < 1:
             raise ValueError(f"max_ahead must be at least 1, got {max_ahead}")
         self.num_skipped = 0
         self._source = source
         self._max_ahead = max_ahead
         self._keep = keep
+        self._on_skip = on_skip
         self._items: deque[T] = deque()
         self._error: BaseException | None = None
         self._finished = False
@@ -74,8 +83,10 @@ class ReadAhead(Generic[T], Iterator[T], AsyncIterator[T]):
         with self._changed:
             while len(self._items) >= self._max_ahead and not self._closed:
                 if self._keep == "latest":
-                    self._items.popleft()
+                    skipped = self._items.popleft()
                     self.num_skipped += 1
+                    if self._on_skip is not None:
+                        self._on_skip(skipped)
                 else:
                     self._changed.wait()
             if self._closed:

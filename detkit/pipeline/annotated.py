@@ -1,0 +1,150 @@
+"""`annotate_video`: a video in, the same video with its boxes drawn in out.
+
+Owns that drawing and encoding go on beside inference. Knows nothing of codecs or batches.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from contextlib import aclosing
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+
+from detkit.drawing import annotate
+from detkit.errors import ItemFailure
+from detkit.images import RGBImage
+from detkit.pipeline.background import OneAtATime
+from detkit.pipeline.videos import VideoInput, detect_video
+from detkit.results import DetectionResult
+from detkit.video.frames import Frame
+from detkit.video.sinks import VideoSink, exact_rate
+from detkit.video.sources import Status, VideoSource
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from detkit.api.async_detector import AsyncDetector, SettingsOptions
+
+
+@dataclass(frozen=True, slots=True)
+class VideoSummary:
+    """What `annotate_video` did.
+
+    Attributes:
+        source: The video read.
+        output: The video written.
+        num_frames: Frames in the output.
+        num_detections: Boxes in all frames together.
+        num_failed: Frames that the detector failed on; they are in the output without boxes.
+        expected_frames: What the source announced, or `None`.
+        status: Whether the source was whole: "complete", "truncated", "corrupt" or
+            "interrupted".
+        elapsed_s: Wall time in seconds.
+    """
+
+    source: str
+    output: Path
+    num_frames: int
+    num_detections: int
+    num_failed: int
+    expected_frames: int | None
+    status: Status
+    elapsed_s: float
+
+    @property
+    def frames_per_second(self) -> float:
+        """Frames from file to file per second of wall time."""
+        return self.num_frames / self.elapsed_s if self.elapsed_s > 0 else 0.0
+
+
+async def annotate_video(
+    detector: AsyncDetector,
+    source: VideoInput,
+    output: str | os.PathLike[str],
+    *,
+    fps: Fraction | float | None = None,
+    on_frame: Callable[[Frame, DetectionResult | ItemFailure], None] | None = None,
+    draw: Callable[[RGBImage, DetectionResult], RGBImage] = annotate,
+    stride: int = 1,
+    max_in_flight: int | None = None,
+    **settings: Unpack[SettingsOptions],
+) -> VideoSummary:
+    """Detect in a video and write it again with the boxes drawn in.
+
+    Decoding, inference and drawing with encoding overlap. Times and frame rate stay exactly the
+    source's. A frame that the detector fails on is written without boxes and counted; one of
+    another size than the first is scaled to it.
+
+    Args:
+        detector: Stays open.
+        source: A video file, a `VideoSource`, or any iterable of `Frame`.
+        output: H.264 video to write; see `VideoSink`. It appears when it is whole; after an error
+            or a cancellation what was done is in `<name>.partial.mp4`.
+        fps: Frame rate of the output; by default the source's, or 25 where it has none.
+        on_frame: Called for every frame in order, on the event loop, as for a progress bar or a
+            table.
+        draw: Makes the picture to write from image and result, on a thread of its own.
+        stride: Detect in, and write, every `stride`-th frame only.
+        max_in_flight: As for `detect_video`.
+        **settings: As for `detect_async`.
+
+    Raises:
+        VideoOpenError: If the source is no video.
+        VideoWriteError: If the output cannot be written, or the source has no frame.
+    """
+    started = time.perf_counter()
+    run = detect_video(
+        detector, source, stride=stride, max_in_flight=max_in_flight, on_error="yield", **settings
+    )
+    video = run.source if isinstance(run.source, VideoSource) else None
+    rate = fps or (video.fps if video is not None and video.fps else 25)
+    writer = _AnnotatedWriter(draw)
+    num_detections = num_failed = 0
+    time_base = None if video is None else video.time_base
+    with VideoSink(output, exact_rate(rate) / stride, time_base=time_base) as sink:
+        pairs: Any = aiter(run)
+        async with aclosing(pairs), OneAtATime() as background:
+            async for frame, outcome in pairs:
+                if isinstance(outcome, DetectionResult):
+                    num_detections += len(outcome)
+                else:
+                    num_failed += 1
+                await background.do(writer.write, sink, frame, outcome)
+                if on_frame is not None:
+                    on_frame(frame, outcome)
+    return VideoSummary(
+        "" if video is None else video.source_id,
+        sink.path,
+        sink.frames_written,
+        num_detections,
+        num_failed,
+        None if video is None else video.expected_frames,
+        "complete" if video is None else video.status,
+        time.perf_counter() - started,
+    )
+
+
+class _AnnotatedWriter:
+    """Draws and encodes, in the size of the first frame: a source may change, a file cannot."""
+
+    def __init__(self, draw: Callable[[RGBImage, DetectionResult], RGBImage]) -> None:
+        self._draw = draw
+        self._size_hw: tuple[int, ...] | None = None
+
+    def write(self, sink: VideoSink, frame: Frame, outcome: DetectionResult | ItemFailure) -> None:
+        picture = frame.image
+        if isinstance(outcome, DetectionResult):
+            picture = self._draw(picture, outcome)
+        if self._size_hw is None:
+            self._size_hw = picture.shape[:2]
+        if picture.shape[:2] != self._size_hw:
+            height, width = self._size_hw
+            picture = np.asarray(cv2.resize(picture, (width, height)), dtype=np.uint8)
+        sink.write(picture, frame.pts_seconds)

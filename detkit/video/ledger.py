@@ -1,0 +1,145 @@
+"""`FrameLedger`: what became of every frame of one source.
+
+Owns counting and the times of frames. It is told what happens and when; it reads no clock itself
+and knows no source, detector or data frame.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter, deque
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
+
+from detkit.video.sources import Status
+
+Fate = Literal["waiting", "detected", "failed", "dropped"]
+DropReason = Literal["stride", "newer", "age", "left"]
+
+# An hour of a camera at 30 frames/s; older entries are forgotten, counts never.
+_MAX_ENTRIES = 108_000
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerEntry:
+    """One frame.
+
+    Attributes:
+        frame_index: Position in the source.
+        pts_seconds: Its time in the source, or `None`.
+        fate: "waiting", "detected", "failed" (the detector raised) or "dropped".
+        reason: Why it was dropped: "stride" (left out on purpose), "newer" (a newer frame took
+            its place), "age" (older than `max_age_s`) or "left" (the reader stopped first).
+        captured_s: When it was read, in seconds of a monotonic clock.
+        age_s: Its age when the detector took it, in seconds.
+        latency_s: From its reading to its result, in seconds.
+    """
+
+    frame_index: int
+    pts_seconds: float | None
+    captured_s: float
+    fate: Fate = "waiting"
+    reason: DropReason | None = None
+    age_s: float | None = None
+    latency_s: float | None = None
+
+
+class FrameLedger:
+    """Every frame of one source ends here exactly once. Thread-safe.
+
+    `captured == detected + failed + dropped` once the source is done. Make a table with
+    `pandas.DataFrame(ledger.rows())`.
+
+    Attributes:
+        source_id: Name of the source.
+        expected_frames: What the source announced, or `None`.
+        status: "complete", "truncated", "corrupt" or "interrupted".
+    """
+
+    def __init__(self, source_id: str, expected_frames: int | None = None) -> None:
+        self.source_id = source_id
+        self.expected_frames = expected_frames
+        self.status: Status = "interrupted"
+        self._lock = threading.Lock()
+        self._fates: Counter[Fate] = Counter()
+        self._reasons: Counter[str] = Counter()
+        self._num_tickets = 0
+        self._open: dict[int, LedgerEntry] = {}
+        self._closed: deque[LedgerEntry] = deque(maxlen=_MAX_ENTRIES)
+
+    def capture(self, frame_index: int, pts_seconds: float | None, now_s: float) -> int:
+        """A frame was read; returns the ticket by which it is known from now on."""
+        with self._lock:
+            self._num_tickets += 1
+            self._open[self._num_tickets] = LedgerEntry(frame_index, pts_seconds, now_s)
+            return self._num_tickets
+
+    def take(self, ticket: int, now_s: float) -> float:
+        """The detector takes a frame; returns its age in seconds."""
+        with self._lock:
+            entry = self._open[ticket]
+            age_s = now_s - entry.captured_s
+            self._open[ticket] = replace(entry, age_s=age_s)
+        return age_s
+
+    def drop(self, ticket: int, reason: DropReason) -> None:
+        """A frame will not be detected."""
+        with self._lock:
+            self._reasons[reason] += 1
+            self._end(ticket, fate="dropped", reason=reason)
+
+    def settle(self, ticket: int, now_s: float, *, failed: bool = False) -> None:
+        """A frame has its result, or the detector failed on it."""
+        with self._lock:
+            latency_s = now_s - self._open[ticket].captured_s
+            self._end(ticket, fate="failed" if failed else "detected", latency_s=latency_s)
+
+    def finish(self, status: Status) -> None:
+        """Nothing more comes; what still waits was left behind."""
+        with self._lock:
+            self.status = status
+            for ticket in list(self._open):
+                self._reasons["left"] += 1
+                self._end(ticket, fate="dropped", reason="left")
+
+    def _end(self, ticket: int, **changes: Any) -> None:
+        entry = replace(self._open.pop(ticket), **changes)
+        self._fates[entry.fate] += 1
+        self._closed.append(entry)
+
+    @property
+    def captured(self) -> int:
+        """Frames read."""
+        with self._lock:
+            return self._num_tickets
+
+    @property
+    def detected(self) -> int:
+        """Frames with a result."""
+        return self._fates["detected"]
+
+    @property
+    def failed(self) -> int:
+        """Frames that the detector failed on."""
+        return self._fates["failed"]
+
+    @property
+    def dropped(self) -> dict[str, int]:
+        """Frames that were not detected, by reason."""
+        with self._lock:
+            return dict(self._reasons)
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """One mapping per frame, in the order they ended; the attributes of `LedgerEntry`."""
+        with self._lock:
+            entries = [*self._closed, *self._open.values()]
+        for entry in entries:
+            yield {"source_id": self.source_id, **asdict(entry)}
+
+    def __repr__(self) -> str:
+        dropped = ", ".join(f"{count} {reason}" for reason, count in self.dropped.items()) or "0"
+        return (
+            f"<FrameLedger {self.source_id!r}: {self.status}, {self.captured} captured, "
+            f"{self.detected} detected, {self.failed} failed, dropped {dropped}>"
+        )
