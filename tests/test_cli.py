@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 from detkit import __version__, cli, demo, doctor
 from detkit.errors import ModelNotFoundError
 from detkit.testing import FakeDetector, numbered_image
+from detkit.video import VideoSink, VideoSource
 
 runner = CliRunner()
 
@@ -156,3 +157,39 @@ def test_demo_leaves_four_files_and_tells_the_truth(tmp_path: Path) -> None:
     assert min(grid.shape[:2]) > 100
     assert np.ptp(grid) > 100
     assert said
+
+
+def make_clip(path: Path) -> None:
+    with VideoSink(path, 25) as sink:
+        for index in range(10):
+            sink.write(np.full((48, 64, 3), index * 8, np.uint8))
+
+
+@pytest.mark.usefixtures("fake_model")
+def test_video(tmp_path: Path) -> None:
+    make_clip(tmp_path / "clip.mp4")
+    out, table = tmp_path / "out.mp4", tmp_path / "boxes.csv"
+    arguments = ["video", str(tmp_path / "clip.mp4"), "--out", str(out), "--table", str(table)]
+    done = runner.invoke(cli.app, [*arguments, "--stride", "2"])
+    assert done.exit_code == 0, done.output
+    assert "5 frames, 5 detections" in done.output
+    assert [f.pts_seconds for f in VideoSource(out)] == pytest.approx([0, 0.08, 0.16, 0.24, 0.32])
+    with table.open(newline="") as file:
+        assert [row["frame_index"] for row in csv.DictReader(file)] == ["0", "2", "4", "6", "8"]
+
+
+@pytest.mark.usefixtures("fake_model")
+def test_video_errors_are_one_line(tmp_path: Path) -> None:
+    clip = tmp_path / "clip.mp4"
+    make_clip(clip)
+    for arguments, message in (
+        ([str(tmp_path / "none.mp4")], "No such file"),
+        ([str(clip), "--out", str(clip)], "is the video itself"),
+        ([str(clip), "--out", str(tmp_path / "o.avi")], "must end in"),
+        ([str(clip), "--out", str(tmp_path / "o.mp4"), "--table", "t.xls"], "must end in"),
+    ):
+        done = runner.invoke(cli.app, ["video", *arguments])
+        assert done.exit_code == 1, done.output
+        assert message in done.output
+        assert "Traceback" not in done.output
+    assert len(list(VideoSource(clip))) == 10
