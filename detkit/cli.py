@@ -7,17 +7,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
+from detkit.terminal import console, plain, plain_lines, progress, show_demo, show_report
+
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from detkit.demo import DemoReport
     from detkit.detection import YOLOv8Detector
     from detkit.errors import ItemFailure
     from detkit.pipeline import FolderReport, VideoSummary
@@ -76,10 +76,10 @@ def demo(
     """Try every way of detecting on this machine, with a model that comes with detkit."""
     from detkit.demo import run_demo
 
-    console = _console()
-    with console.status("starting") as status, _errors_in_one_line():
+    screen = console()
+    with screen.status("starting") as status, _errors_in_one_line():
         report = asyncio.run(run_demo(out, say=lambda line: status.update(line)))
-    _show_demo(console, report)
+    show_demo(screen, report)
     if not report.is_good:
         raise typer.Exit(1)
 
@@ -99,18 +99,18 @@ def detect(
     """Detect objects in your own images, folders and videos."""
     from detkit.pipeline import sort_inputs
 
-    console = _console()
+    screen = console()
     inputs = sort_inputs(sources, out)
     if not inputs.images and not inputs.videos:
         _fail("; ".join(reason for _, reason in inputs.missing) or "there is nothing to do")
-    with console.status(f"loading {model}"), _errors_in_one_line():
+    with screen.status(f"loading {model}"), _errors_in_one_line():
         detector = _load(model, device)
-    console.print(
-        f"{_plain(repr(detector))}: {len(inputs.images)} images, {len(inputs.videos)} videos",
+    screen.print(
+        f"{plain(repr(detector))}: {len(inputs.images)} images, {len(inputs.videos)} videos",
         soft_wrap=True,
     )
-    report = _run_detect(console, detector, inputs, out, confidence)
-    _show_report(console, report)
+    report = _run_detect(screen, detector, inputs, out, confidence)
+    show_report(screen, report)
     if report.failed:
         raise typer.Exit(1)
 
@@ -134,19 +134,19 @@ def video(
     """Write a video again with its detections drawn in."""
     from detkit.video import VideoSource
 
-    console = _console()
+    screen = console()
     with _errors_in_one_line():
         opened = VideoSource(source)
         if out.absolute() == opened.path.absolute():
             _fail(f"{out} is the video itself; give another name with --out")
-        with console.status(f"loading {_plain(model)}"):
+        with screen.status(f"loading {plain(model)}"):
             detector = _load(model, device)
-        console.print(_plain(repr(detector)), soft_wrap=True)
-        done = _run_video(console, detector, opened, out, table, stride, confidence)
+        screen.print(plain(repr(detector)), soft_wrap=True)
+        done = _run_video(screen, detector, opened, out, table, stride, confidence)
     rate = f"{done.frames_per_second:.1f} frames/s"
-    console.print(
+    screen.print(
         f"{done.num_frames} frames, {done.num_detections} detections, {rate}: "
-        f"{_plain(str(done.output))}",
+        f"{plain(str(done.output))}",
         soft_wrap=True,
     )
     if done.num_failed:
@@ -162,8 +162,8 @@ def doctor() -> None:
 
     from detkit.doctor import examine
 
-    console = _console()
-    with console.status("looking"):
+    screen = console()
+    with screen.status("looking"):
         findings = examine()
     table = Table(box=None, pad_edge=False)
     for heading in ("", "what", "", "detail"):
@@ -174,8 +174,8 @@ def doctor() -> None:
         shown = finding.topic if finding.topic != topic else ""
         topic = finding.topic
         verdict = f"[{colors[finding.verdict]}]{finding.verdict}[/]"
-        table.add_row(shown, _plain(finding.name), verdict, _plain(finding.detail))
-    console.print(table)
+        table.add_row(shown, plain(finding.name), verdict, plain(finding.detail))
+    screen.print(table)
     if any(finding.verdict in ("missing", "broken") for finding in findings):
         raise typer.Exit(1)
 
@@ -202,7 +202,7 @@ def _load(model: str, device: str) -> YOLOv8Detector:
 
 
 def _run_detect(
-    console: Console, detector: YOLOv8Detector, inputs: Any, out: Path, confidence: float
+    screen: Console, detector: YOLOv8Detector, inputs: Any, out: Path, confidence: float
 ) -> FolderReport:
     from detkit import __version__
     from detkit.api.async_detector import AsyncDetector
@@ -211,7 +211,7 @@ def _run_detect(
     facts = {"detkit": __version__, "detector": repr(detector), "confidence_threshold": confidence}
 
     async def job() -> FolderReport:
-        with _progress(console, _num_pictures(inputs)) as advance:
+        with progress(screen, _num_pictures(inputs)) as advance:
             async with AsyncDetector(detector) as engine:
                 return await detect_to_folder(
                     engine,
@@ -230,7 +230,7 @@ def _run_detect(
 
 
 def _run_video(
-    console: Console,
+    screen: Console,
     detector: YOLOv8Detector,
     source: VideoSource,
     out: Path,
@@ -247,7 +247,7 @@ def _run_video(
         with contextlib.ExitStack() as stack:
             table = None if table_path is None else stack.enter_context(open_table(table_path))
             total = -(-(source.expected_frames or 0) // stride)
-            advance = stack.enter_context(_progress(console, total))
+            advance = stack.enter_context(progress(screen, total))
 
             def on_frame(frame: Frame, outcome: DetectionResult | ItemFailure) -> None:
                 advance(source.source_id, 1)
@@ -288,100 +288,6 @@ def _num_pictures(inputs: Any) -> int:
     return total
 
 
-# -- showing ----------------------------------------------------------------------------------
-
-
-def _console(*, stderr: bool = False) -> Console:
-    from rich.console import Console
-
-    return Console(stderr=stderr, highlight=False)
-
-
-@contextlib.contextmanager
-def _progress(console: Console, total: int) -> Iterator[Any]:
-    """A bar with rate and time left; yields what moves it on."""
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-    started = time.perf_counter()
-    columns = (
-        BarColumn(),
-        TextColumn("{task.completed:.0f}/{task.total:.0f}"),
-        TextColumn("{task.fields[rate]:5.1f}/s"),
-        TimeRemainingColumn(),
-        TextColumn("{task.description}"),
-    )
-    with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task("", total=total, rate=0.0)
-        done = 0
-
-        def advance(source: str, num_pictures: int) -> None:
-            nonlocal done
-            done += num_pictures
-            rate = done / (time.perf_counter() - started)
-            name = _plain(Path(source).name[:40])
-            bar.update(task, completed=done, total=max(total, done), rate=rate, description=name)
-
-        yield advance
-
-
-def _show_demo(console: Console, report: DemoReport) -> None:
-    from rich.table import Table
-
-    console.print(f"[bold]{_plain(report.detector)}[/]")
-    found = Table("class", "found", "truth", box=None, pad_edge=False)
-    for name, num in report.truth.items():
-        found.add_row(_plain(name), str(report.found.get(name, 0)), str(num))
-    console.print(found)
-    speed = Table("way", "images", "images/s", "beside the loop", box=None, pad_edge=False)
-    loop = report.ways[0].images_per_s
-    for way in report.ways:
-        ratio = f"{way.images_per_s / loop:.2f} ×" if loop else ""
-        speed.add_row(way.name, str(way.num_images), f"{way.images_per_s:.1f}", ratio)
-    console.print()
-    console.print(speed)
-    images, clip = report.images_score, report.clip_score
-    console.print(
-        f"\nAgainst the truth: F1 {images.f1:.3f} in images (mean IoU {images.mean_iou:.3f}), "
-        f"{clip.f1:.3f} in the clip."
-    )
-    if not report.all_ways_agree:
-        console.print("[red]The ways did not find the same boxes.[/]")
-    verdict = "[green]All is well.[/]" if report.is_good else "[red]Something is wrong here.[/]"
-    files = "detections.csv, grid.png, annotated.mp4, summary.json"
-    console.print(f"{verdict} Look at {files} in {_plain(str(report.folder))}.")
-
-
-def _show_report(console: Console, report: FolderReport) -> None:
-    from rich.table import Table
-
-    if report.detections_by_class:
-        table = Table("class", "found", box=None, pad_edge=False)
-        for name, num in report.detections_by_class.most_common(20):
-            table.add_row(_plain(name), str(num))
-        console.print(table)
-    else:
-        console.print("Nothing was found.")
-    rate = report.num_pictures / report.elapsed_s if report.elapsed_s else 0.0
-    console.print(
-        f"{report.num_pictures} images and frames in {report.elapsed_s:.1f} s ({rate:.1f}/s), "
-        f"written to {_plain(str(report.folder))}",
-        soft_wrap=True,
-    )
-    if report.failed:
-        errors = _console(stderr=True)
-        errors.print(f"[red]{len(report.failed)} of {len(report.outcomes)} inputs failed:[/]")
-        for outcome in report.failed:
-            reason = _plain(outcome.error or outcome.status)
-            errors.print(f"  {_plain(outcome.source)}: {reason}", soft_wrap=True)
-
-
-def _plain(text: str) -> str:
-    """Text from data: no markup of rich, no control sequences of terminals."""
-    from rich.markup import escape
-
-    return escape("".join(c if c.isprintable() else "�" for c in text))
-
-
 @contextlib.contextmanager
 def _errors_in_one_line() -> Iterator[None]:
     from detkit.errors import DetkitError
@@ -393,9 +299,5 @@ def _errors_in_one_line() -> Iterator[None]:
 
 
 def _fail(message: str, code: int = 1) -> NoReturn:
-    _console(stderr=True).print(f"[red]detkit:[/] {_plain_lines(message)}", soft_wrap=True)
+    console(stderr=True).print(f"[red]detkit:[/] {plain_lines(message)}", soft_wrap=True)
     raise typer.Exit(code)
-
-
-def _plain_lines(text: str) -> str:
-    return "\n".join(_plain(line) for line in text.splitlines())

@@ -129,7 +129,7 @@ async def detect_to_folder(
     Args:
         detector: Stays open.
         inputs: From `sort_inputs`.
-        folder: Made if it is not there; files of an earlier run are replaced.
+        folder: Made if it is not there; files of the same names are replaced, others stay.
         settings: Per-call settings of the detector.
         facts: What else `summary.json` shall say, such as the model.
         on_progress: Called with a source and the number of its pictures that were just done.

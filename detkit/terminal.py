@@ -1,0 +1,117 @@
+"""What the `detkit` command shows: progress, tables and text from data made safe to print.
+
+Knows rich and the reports of jobs; starts nothing and decides no exit code.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from detkit.demo import DemoReport
+    from detkit.pipeline import FolderReport
+
+
+def console(*, stderr: bool = False) -> Console:
+    """A console without colours for numbers and paths."""
+    from rich.console import Console
+
+    return Console(stderr=stderr, highlight=False)
+
+
+@contextlib.contextmanager
+def progress(screen: Console, total: int) -> Iterator[Any]:
+    """A bar with rate and time left; yields what moves it on."""
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    started = time.perf_counter()
+    columns = (
+        BarColumn(),
+        TextColumn("{task.completed:.0f}/{task.total:.0f}"),
+        TextColumn("{task.fields[rate]:5.1f}/s"),
+        TimeRemainingColumn(),
+        TextColumn("{task.description}"),
+    )
+    with Progress(*columns, console=screen, transient=True) as bar:
+        task = bar.add_task("", total=total, rate=0.0)
+        done = 0
+
+        def advance(source: str, num_pictures: int) -> None:
+            nonlocal done
+            done += num_pictures
+            rate = done / (time.perf_counter() - started)
+            name = plain(Path(source).name[:40])
+            bar.update(task, completed=done, total=max(total, done), rate=rate, description=name)
+
+        yield advance
+
+
+def show_demo(screen: Console, report: DemoReport) -> None:
+    """Print what `run_demo` found."""
+    from rich.table import Table
+
+    screen.print(f"[bold]{plain(report.detector)}[/]")
+    found = Table("class", "found", "truth", box=None, pad_edge=False)
+    for name, num in report.truth.items():
+        found.add_row(plain(name), str(report.found.get(name, 0)), str(num))
+    screen.print(found)
+    speed = Table("way", "images", "images/s", "beside the loop", box=None, pad_edge=False)
+    loop = report.ways[0].images_per_s
+    for way in report.ways:
+        ratio = f"{way.images_per_s / loop:.2f} ×" if loop else ""
+        speed.add_row(way.name, str(way.num_images), f"{way.images_per_s:.1f}", ratio)
+    screen.print()
+    screen.print(speed)
+    images, clip = report.images_score, report.clip_score
+    screen.print(
+        f"\nAgainst the truth: F1 {images.f1:.3f} in images (mean IoU {images.mean_iou:.3f}), "
+        f"{clip.f1:.3f} in the clip."
+    )
+    if not report.all_ways_agree:
+        screen.print("[red]The ways did not find the same boxes.[/]")
+    verdict = "[green]All is well.[/]" if report.is_good else "[red]Something is wrong here.[/]"
+    files = "detections.csv, grid.png, annotated.mp4, summary.json"
+    screen.print(f"{verdict} Look at {files} in {plain(str(report.folder))}.")
+
+
+def show_report(screen: Console, report: FolderReport) -> None:
+    """Print what `detect_to_folder` did; failures go to standard error."""
+    from rich.table import Table
+
+    if report.detections_by_class:
+        table = Table("class", "found", box=None, pad_edge=False)
+        for name, num in report.detections_by_class.most_common(20):
+            table.add_row(plain(name), str(num))
+        screen.print(table)
+    else:
+        screen.print("Nothing was found.")
+    rate = report.num_pictures / report.elapsed_s if report.elapsed_s else 0.0
+    screen.print(
+        f"{report.num_pictures} images and frames in {report.elapsed_s:.1f} s ({rate:.1f}/s), "
+        f"written to {plain(str(report.folder))}",
+        soft_wrap=True,
+    )
+    if report.failed:
+        errors = console(stderr=True)
+        errors.print(f"[red]{len(report.failed)} of {len(report.outcomes)} inputs failed:[/]")
+        for outcome in report.failed:
+            reason = plain(outcome.error or outcome.status)
+            errors.print(f"  {plain(outcome.source)}: {reason}", soft_wrap=True)
+
+
+def plain(text: str) -> str:
+    """Text from data: no markup of rich, no control sequences of terminals."""
+    from rich.markup import escape
+
+    return escape("".join(c if c.isprintable() else "�" for c in text))
+
+
+def plain_lines(text: str) -> str:
+    """`plain`, with the line breaks kept."""
+    return "\n".join(plain(line) for line in text.splitlines())
