@@ -27,6 +27,9 @@ MAX_CLASSES = 100_000
 MAX_NAME_LENGTH = 200
 MAX_SIDE = 8192
 
+ANY = -1
+"""A side, or a batch, that may have any length."""
+
 
 @dataclass(frozen=True, slots=True)
 class ModelFacts:
@@ -178,6 +181,47 @@ def size_from(value: object, stride: int) -> tuple[int, int]:
             f"got {str(value)[:40]!r}"
         )
     return round_up(pair[0], stride), round_up(pair[1], stride)
+
+
+def judge_input(
+    shapes: list[tuple[int, ...]], metadata: Mapping[str, object], image_size: object = None
+) -> tuple[int, tuple[int, int], bool]:
+    """Tell what a network with a fixed or an open input shape wants to be fed.
+
+    Args:
+        shapes: Shapes of all inputs, `ANY` where a length is open.
+        metadata: What the file says about itself.
+        image_size: What the user asked for; `None` takes the model's own.
+
+    Returns:
+        Stride, height and width, and whether they are fixed.
+
+    Raises:
+        ModelLoadError: If it is not the input of a YOLO network, or takes another size only.
+    """
+    if len(shapes) != 1 or len(shapes[0]) != 4:
+        raise ModelLoadError(
+            "a YOLO network has one input of shape (batch, 3, height, width); "
+            f"this one has {shapes[:8]}"
+        )
+    batch, channels, height, width = shapes[0]
+    if channels not in (3, ANY):
+        raise ModelLoadError(f"this network takes {channels} channels; detkit's images have 3")
+    if batch not in (1, ANY):
+        raise ModelLoadError(
+            f"this network was exported for batches of exactly {batch}; export it with "
+            "batch=1 or dynamic=True"
+        )
+    stride = stride_from(metadata.get("stride"))
+    if ANY in (height, width):
+        size = metadata.get("imgsz") if image_size is None else image_size
+        return stride, size_from(size, stride), False
+    if image_size is not None and size_from(image_size, 1) != (height, width):
+        raise ModelLoadError(
+            f"this network takes {height}x{width} pixels and nothing else, so "
+            f"image_size={image_size!r} cannot be used; export it with dynamic=True"
+        )
+    return stride, (height, width), True
 
 
 def judge_output(

@@ -2,20 +2,97 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
+from conftest import SHARED
 
-from detkit.detection import YOLOv8Detector
+from detkit.boxes import Agreement, agreement, match
+from detkit.detection import DetectionSettings, YOLOv8Detector
+from detkit.detection.environment import import_ultralytics
 
 EXPECTED = {"bus": ["bus"] + ["person"] * 4, "zidane": ["person"] * 2 + ["tie"]}
+CONFIDENCES = (0.05, 0.25, 0.5, 0.9)
+MARGIN = 1e-3  # a score this near to the threshold may fall on either side
+
+
+@pytest.fixture(scope="module")
+def pictures(photographs) -> list[np.ndarray]:
+    """The photographs and a few frames of the shared clips."""
+    frames = list(photographs.values())
+    for name, wanted in (("bigbuckbunny-720p.mp4", (0, 60, 120)), ("carphone.mp4", (0, 90))):
+        capture = cv2.VideoCapture(str(SHARED / "videos" / name))
+        for index in wanted:
+            capture.set(cv2.CAP_PROP_POS_FRAMES, index)
+            ok, frame = capture.read()
+            if ok:
+                frames.append(cv2.cvtColor(frame, cv2.COLOR_BGR2RGB))
+        capture.release()
+    return frames
+
+
+@pytest.fixture(scope="module")
+def truth(coco_pt, pictures) -> list[np.ndarray]:
+    """What ultralytics' own predictor returns: rows of x1, y1, x2, y2, score, class."""
+    import_ultralytics()
+    from ultralytics import YOLO
+
+    model = YOLO(coco_pt)
+    rows = []
+    for picture in pictures:
+        bgr = np.ascontiguousarray(picture[..., ::-1])
+        found = model.predict(bgr, conf=CONFIDENCES[0] - MARGIN, device="cpu", verbose=False)
+        rows.append(found[0].boxes.data.numpy())
+    return rows
+
+
+def load(path, **options) -> YOLOv8Detector:
+    detector = YOLOv8Detector()
+    detector.load_model(path, device="cpu", **options)
+    return detector
 
 
 @pytest.mark.parametrize("precision", ["auto", "fp32"])
 @pytest.mark.parametrize("file", ["coco_pt", "coco_onnx"])
 def test_the_photographs(request, file, precision, photographs):
-    detector = YOLOv8Detector()
-    detector.load_model(request.getfixturevalue(file), device="cpu", precision=precision)
+    detector = load(request.getfixturevalue(file), precision=precision)
     for name, image in photographs.items():
         result = detector.detect(image)
         assert sorted(result.names) == EXPECTED[name]
         assert np.all(np.diff(result.scores) <= 0)
+
+
+@pytest.mark.parametrize("runtime", ["ultralytics", "openvino", "onnxruntime"])
+def test_float32_is_what_ultralytics_predicts(request, runtime, pictures, truth):
+    pytest.importorskip(runtime)
+    file = request.getfixturevalue("coco_pt" if runtime == "ultralytics" else "coco_onnx")
+    detector = load(file, runtime=runtime, precision="fp32")
+    compared = 0
+    for picture, rows in zip(pictures, truth, strict=True):
+        for confidence in CONFIDENCES:
+            asked = DetectionSettings(confidence_threshold=confidence)
+            result = detector.detect(picture, settings=asked)
+            expected = rows[rows[:, 4] >= confidence - MARGIN]
+            pairs = match(
+                result.boxes, result.classes, expected[:, :4], expected[:, 5].astype(int), 0.8
+            )
+            for i, j, _ in pairs:
+                assert np.abs(result.boxes[i] - expected[j, :4]).max() < 0.5
+                assert abs(result.scores[i] - expected[j, 4]) < 1e-3
+            missed = set(range(len(expected))) - {j for _, j, _ in pairs}
+            extra = set(range(len(result))) - {i for i, _, _ in pairs}
+            assert all(expected[j, 4] < confidence + MARGIN for j in missed)
+            assert all(result.scores[i] < confidence + MARGIN for i in extra)
+            compared += len(pairs)
+    assert compared > 50
+
+
+def test_bfloat16_agrees_with_float32(coco_onnx, pictures):
+    exact, fast = load(coco_onnx, precision="fp32"), load(coco_onnx, precision="auto")
+    if "bf16" not in repr(fast):
+        pytest.skip("this CPU has no native bfloat16")
+    total = Agreement(0, 0, 0, 0.0)
+    for picture in pictures:
+        a, b = fast.detect(picture), exact.detect(picture)
+        total = total.plus(agreement(a.boxes, a.classes, b.boxes, b.classes))
+    assert total.f1 >= 0.96, total

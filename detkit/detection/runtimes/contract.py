@@ -80,7 +80,8 @@ class Runtime(ABC):
 
         Args:
             batch: `(B, h, w, 3)` uint8 RGB, contiguous, at most `facts.max_batch_size` images,
-                letterboxed to sides that `facts` allows. Only read.
+                letterboxed to sides that `facts` allows. Only read, but writeable, because
+                libraries that borrow memory insist on it.
 
         Returns:
             float32 `(B, 4 + num_classes, A)` or `(B, N, 6)` as `facts.layout` says, boxes in

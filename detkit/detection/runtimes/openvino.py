@@ -15,13 +15,13 @@ import numpy.typing as npt
 
 from detkit.detection.environment import quiet_environment
 from detkit.detection.model_facts import (
+    ANY,
     MAX_TEXT_LENGTH,
     ModelFacts,
+    judge_input,
     judge_output,
     parse_metadata,
     require_detection,
-    size_from,
-    stride_from,
 )
 from detkit.detection.onnx_file import read_onnx_metadata
 from detkit.detection.runtimes.contract import LoadOptions, Runtime
@@ -31,7 +31,6 @@ from detkit.errors import ModelLoadError, describe
 # 20 MB each for YOLOv8n); every further one goes through one network without a fixed size,
 # which is some 7 % slower. So a folder of many shapes never waits for the compiler each time.
 MAX_COMPILED_SIZES = 8
-ANY = -1  # a side, or a batch, that may have any length
 _HINTS = {"fp32": ("f32", "FP32"), "bf16": ("bf16", "BF16"), "fp16": ("f16", "FP16")}
 
 
@@ -63,7 +62,7 @@ def open_runtime(options: LoadOptions) -> Runtime:
         }
         if options.num_threads is not None:
             config["INFERENCE_NUM_THREADS"] = options.num_threads
-        networks = _Networks(core, _with_uint8_input(model), facts, config)
+        networks = _Networks(core, _with_uint8_input(model), config)
         networks.get(facts.size_hw)
     except (RuntimeError, MemoryError) as error:
         raise ModelLoadError(f"OpenVINO cannot load {path.name}: {_reason(error)}") from error
@@ -114,10 +113,9 @@ class OpenVinoRuntime(Runtime):
 class _Networks:
     """Compiled networks by input size, shared by replicas. Thread-safe."""
 
-    def __init__(self, core: Any, model: Any, facts: ModelFacts, config: dict[str, object]) -> None:
+    def __init__(self, core: Any, model: Any, config: dict[str, object]) -> None:
         self._core = core
         self._model = model
-        self._facts = facts
         self._config = config
         self._lock = threading.Lock()
         # The key `None` is the network for any size.
@@ -141,8 +139,8 @@ class _Networks:
 
     def _compile(self, hw: tuple[int, int] | None) -> Any:
         model = self._model
-        if not self._facts.is_fixed:
-            height, width = hw or (-1, -1)
+        height, width = hw or (ANY, ANY)
+        if not model.input(0).partial_shape.is_static:
             model = model.clone()
             model.reshape([1, height, width, 3])
         return self._core.compile_model(model, "CPU", self._config)
@@ -195,42 +193,22 @@ def _choose_precision(core: Any, wanted: str) -> str:
 
 
 def _read_facts(model: Any, metadata: dict[str, object], options: LoadOptions) -> ModelFacts:
-    if len(model.inputs) != 1 or len(model.input(0).partial_shape) != 4:
-        given = [str(i.partial_shape) for i in model.inputs][:8]
-        raise ModelLoadError(
-            f"a YOLO network has one input of shape (batch, 3, height, width); this one has {given}"
-        )
-    batch, channels, height, width = _lengths(model.input(0).partial_shape)
-    if channels not in (3, ANY):
-        raise ModelLoadError(f"this network takes {channels} channels; detkit's images have 3")
-    if batch not in (1, ANY):
-        raise ModelLoadError(
-            f"this network was exported for batches of exactly {batch}; export it with "
-            "batch=1 or dynamic=True"
-        )
-    stride = stride_from(metadata.get("stride"))
-    is_fixed = ANY not in (batch, height, width)
-    wanted = options.image_size
-    if is_fixed:
-        size_hw = (height, width)
-        if wanted is not None and size_from(wanted, 1) != size_hw:
-            raise ModelLoadError(
-                f"this network takes {size_hw[0]}x{size_hw[1]} pixels and nothing else, "
-                f"so image_size={wanted!r} cannot be used; export it with dynamic=True"
-            )
-        probe = model
-    else:
-        size_hw = size_from(wanted if wanted is not None else metadata.get("imgsz"), stride)
-        probe = model.clone()
+    inputs = [_lengths(given.partial_shape) for given in model.inputs]
+    stride, size_hw, is_fixed = judge_input(inputs, metadata, options.image_size)
+    probe = model.clone()
+    if not is_fixed or inputs[0][0] == ANY:
         probe.reshape([1, 3, *size_hw])
-    shapes = [_lengths(output.partial_shape) for output in probe.outputs]
     layout, names = judge_output(
-        shapes, metadata.get("names"), end_to_end=metadata.get("end2end") is True
+        [_lengths(output.partial_shape) for output in probe.outputs],
+        metadata.get("names"),
+        end_to_end=metadata.get("end2end") is True,
     )
     return ModelFacts(names, stride, size_hw, is_fixed, max_batch_size=1, layout=layout)
 
 
 def _lengths(partial_shape: Any) -> tuple[int, ...]:
+    if partial_shape.rank.is_dynamic:
+        return ()
     return tuple(int(d.get_length()) if d.is_static else ANY for d in partial_shape)
 
 

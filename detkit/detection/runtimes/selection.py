@@ -11,11 +11,14 @@ from detkit.detection.model_files import ModelFormat
 from detkit.detection.runtimes.contract import LoadOptions, Runtime, RuntimeName
 from detkit.errors import ModelLoadError
 
-# The libraries that can load a format, the preferred one first.
-_LIBRARIES: dict[ModelFormat, tuple[RuntimeName, ...]] = {
-    "checkpoint": ("ultralytics",),
-    "onnx": ("openvino",),
-    "openvino": ("openvino",),
+# For every format the libraries that load it, the preferred one first, each with the file of
+# this folder that does it.
+_LIBRARIES: dict[ModelFormat, dict[RuntimeName, str]] = {
+    "checkpoint": {"ultralytics": "ultralytics"},
+    "onnx": {"openvino": "openvino", "onnxruntime": "onnxruntime"},
+    "openvino": {"openvino": "openvino"},
+    "torchscript": {"ultralytics": "torchscript"},
+    "engine": {"ultralytics": "tensorrt"},
 }
 _NAMES = ("auto", "ultralytics", "openvino", "onnxruntime")
 
@@ -29,20 +32,17 @@ def choose_runtime(options: LoadOptions, runtime: RuntimeName) -> RuntimeName:
     """
     if runtime not in _NAMES:
         raise ModelLoadError(f"runtime must be one of {', '.join(_NAMES)}, got {runtime!r}")
-    able = _LIBRARIES.get(options.format, ())
-    if not able:
-        raise ModelLoadError(
-            f"{options.path.name}: files of the kind {options.format!r} cannot be loaded yet; "
-            "give the .pt or .onnx file"
-        )
-    if runtime == "auto":
-        return able[0]
-    if runtime not in able:
-        raise ModelLoadError(
-            f"runtime {runtime!r} cannot load {options.path.name}; "
-            f"it can be loaded by {' or '.join(able)}"
-        )
-    return runtime
+    able = _LIBRARIES[options.format]
+    if runtime != "auto":
+        if runtime not in able:
+            raise ModelLoadError(
+                f"runtime {runtime!r} cannot load {options.path.name}; "
+                f"it can be loaded by {' or '.join(able)}"
+            )
+        return runtime
+    if options.device.startswith("cuda") and "onnxruntime" in able:
+        return "onnxruntime"  # OpenVINO does not run on NVIDIA GPUs
+    return next(iter(able))
 
 
 def open_runtime(options: LoadOptions, runtime: RuntimeName) -> Runtime:
@@ -52,8 +52,9 @@ def open_runtime(options: LoadOptions, runtime: RuntimeName) -> Runtime:
         ModelLoadError: If the library is not installed or the file cannot be loaded.
     """
     name = choose_runtime(options, runtime)
+    file = _LIBRARIES[options.format][name]
     try:
-        module = import_module(f"detkit.detection.runtimes.{name}")
+        module = import_module(f"detkit.detection.runtimes.{file}")
         opened: Runtime = module.open_runtime(options)
     except ImportError as error:
         raise ModelLoadError(
