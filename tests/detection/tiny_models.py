@@ -51,7 +51,7 @@ def build_network(task: str = "detect", **changes: Any) -> Any:
             continue  # its weights are constants: 0, 1, 2, …
         if name.endswith(".weight") and value.ndim == 4:
             torch.nn.init.kaiming_uniform_(value, nonlinearity="relu")
-        elif ".cv3." in name and name.endswith("bias"):
+        elif "cv3." in name and name.endswith("bias"):
             torch.nn.init.constant_(value, -0.5)
     return network.eval()
 
