@@ -1,0 +1,215 @@
+"""T04 to T07: broken detectors, bad images, silence and full memory cost no other image a result."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import math
+import random
+import weakref
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pytest
+
+from detkit import AsyncDetector, DetectionResult, DetectionSettings, PartialBatchError
+from detkit.errors import (
+    DetectorContractError,
+    InvalidImageError,
+    InvalidResultError,
+    OutOfMemoryError,
+    WorkerDiedError,
+    WorkerHungError,
+)
+from detkit.images import RGBImage
+from detkit.testing import FakeDetector, Gates, numbered_image, result_number
+
+
+def right_answers(images: Sequence[RGBImage]) -> list[DetectionResult]:
+    return FakeDetector().detect_batch(images)
+
+
+def raising(error: BaseException) -> Callable[[Sequence[RGBImage]], object]:
+    def behave(_: Sequence[RGBImage]) -> object:
+        raise error
+
+    return behave
+
+
+def invalid_result(**arrays: object) -> Callable[[Sequence[RGBImage]], object]:
+    good = {"boxes": [[0, 0, 1, 1]], "scores": [0.5], "classes": [0]}
+    return lambda images: [DetectionResult(**{**good, **arrays}) for _ in images]  # type: ignore[arg-type]
+
+
+def nan_behind_the_constructor(images: Sequence[RGBImage]) -> object:
+    result = DetectionResult([[0, 0, 1, 1]], [0.5], [0])
+    object.__setattr__(result, "boxes", np.full((1, 4), np.nan, np.float32))
+    return [result for _ in images]
+
+
+def write_to_input(images: Sequence[RGBImage]) -> object:
+    images[0][:] = 0
+    return right_answers(images)
+
+
+BAD_BEHAVIOUR: dict[str, tuple[Callable[[Sequence[RGBImage]], object], type[Exception]]] = {
+    "one result too few": (lambda images: right_answers(images)[1:], DetectorContractError),
+    "one result too many": (lambda i: right_answers([*i, i[0]]), DetectorContractError),
+    "None": (lambda _: None, DetectorContractError),
+    "a list of None": (lambda images: [None for _ in images], DetectorContractError),
+    "a generator": (lambda images: (r for r in right_answers(images)), DetectorContractError),
+    "a bare array": (lambda images: np.zeros((len(images), 6)), DetectorContractError),
+    "boxes of text": (invalid_result(boxes=[["a", "b", "c", "d"]]), InvalidResultError),
+    "classes that are no integers": (invalid_result(classes=[0.5]), InvalidResultError),
+    "NaN boxes": (invalid_result(boxes=[[0, 0, math.nan, 1]]), InvalidResultError),
+    "NaN boxes unseen by the constructor": (nan_behind_the_constructor, DetectorContractError),
+    "StopIteration": (raising(StopIteration()), DetectorContractError),
+    "CancelledError": (raising(asyncio.CancelledError()), DetectorContractError),
+    "SystemExit": (raising(SystemExit(3)), WorkerDiedError),
+    "KeyboardInterrupt": (raising(KeyboardInterrupt()), WorkerDiedError),
+    "an exception of its own": (raising(KeyError("x")), KeyError),
+    "writing to its input": (write_to_input, ValueError),
+}
+
+
+@pytest.mark.parametrize("name", BAD_BEHAVIOUR)
+def test_t04_bad_detector_fails_its_batch_only(name: str) -> None:
+    behaviour, expected = BAD_BEHAVIOUR[name]
+    fake = FakeDetector(behaviour=behaviour)
+    pixels = [numbered_image(n) for n in range(4)]
+    before = [image.copy() for image in pixels]
+    with AsyncDetector(fake, max_workers=1, default_batch_size=4) as detector:
+        with pytest.raises(PartialBatchError) as caught:
+            detector.detect_batch(pixels)
+        assert [type(f.exception) for f in caught.value.failures] == [expected] * 4
+        assert {f.stage for f in caught.value.failures} == {"detect"}
+        fake.behaviour = None
+        results = detector.detect_batch([numbered_image(n) for n in range(100)])
+        assert [result_number(r) for r in results] == list(range(100))
+    assert all(np.array_equal(a, b) for a, b in zip(pixels, before, strict=True))
+
+
+def test_t04_hanging_detector_fails_its_batch_only() -> None:
+    gates = Gates()
+    gates.at("in_detector").close()
+    fake = FakeDetector(gates=gates)
+    with AsyncDetector(fake, max_workers=1, default_batch_size=4, hang_timeout_s=0.2) as detector:
+        with pytest.raises(PartialBatchError) as caught:
+            detector.detect_batch([numbered_image(n) for n in range(4)])
+        assert {type(f.exception) for f in caught.value.failures} == {WorkerHungError}
+        assert "pass_through" in str(caught.value.failures[0].exception)
+        gates.open_all()
+        results = detector.detect_batch([numbered_image(n) for n in range(100)])
+        assert [result_number(r) for r in results] == list(range(100))
+
+
+def detect_with_poison(poison: frozenset[int], num_images: int = 16) -> int:
+    """Check every outcome; returns how often the detector was called."""
+    fake = FakeDetector(fail_on=poison)
+    with AsyncDetector(fake, max_workers=1) as detector:
+        images = [numbered_image(n) for n in range(num_images)]
+        if not poison:
+            assert len(detector.detect_batch(images, batch_size=num_images)) == num_images
+            return len(fake.batch_sizes)
+        with pytest.raises(PartialBatchError) as caught:
+            detector.detect_batch(images, batch_size=num_images)
+    error = caught.value
+    assert {f.index for f in error.failures} == poison
+    healthy = [n for n in range(num_images) if n not in poison]
+    assert [result_number(r) for r in error.results] == healthy
+    assert (error.successful, error.total) == (len(healthy), num_images)
+    return len(fake.batch_sizes)
+
+
+def test_t05_poison_at_every_position() -> None:
+    calls = [detect_with_poison(frozenset({position})) for position in range(16)]
+    assert max(calls) <= 1 + 2 * 1 * 4
+
+
+def test_t05_random_poison_sets(scheduling: str) -> None:
+    choose = random.Random(5)
+    for _ in range(200 if scheduling == "usual" else 20):
+        poison = frozenset(choose.sample(range(16), choose.randint(0, 16)))
+        calls = detect_with_poison(poison)
+        assert calls <= 1 + 2 * len(poison) * math.ceil(math.log2(16))
+
+
+def test_t06_nothing_is_silently_empty() -> None:
+    class NothingThere(FakeDetector):
+        def detect_batch(
+            self, images: Sequence[RGBImage], *, settings: DetectionSettings | None = None
+        ) -> list[DetectionResult]:
+            super().detect_batch(images)
+            return [DetectionResult.empty() for _ in images]
+
+    fake = NothingThere(fail_on={3})
+    images: list[object] = [numbered_image(n) for n in range(8)]
+    images[5] = np.zeros((4, 4), np.uint8)
+    with AsyncDetector(fake, max_workers=1) as detector:
+        with pytest.raises(PartialBatchError) as caught:
+            detector.detect_batch(images)  # type: ignore[arg-type]
+    looked_at = {n for n in range(8) if fake.seen[n]}
+    for index, outcome in enumerate(caught.value.outcomes):
+        has_result = isinstance(outcome, DetectionResult)
+        assert has_result == (index in looked_at and index != 3)
+    assert isinstance(caught.value.failures[1].exception, InvalidImageError)
+
+
+@pytest.mark.parametrize("fits", [1, 2, 3, 5, 8, 15])
+def test_t07_out_of_memory_halves_and_remembers(fits: int) -> None:
+    num_images = 16
+    fake = FakeDetector(fits=fits)
+    images = [numbered_image(n) for n in range(num_images)]
+    with AsyncDetector(fake, max_workers=1, default_batch_size=16) as detector:
+        results = detector.detect_batch(images, batch_size=16)
+        assert [result_number(r) for r in results] == list(range(num_images))
+        assert len(fake.batch_sizes) <= math.ceil(num_images / fits) * 2 + math.log2(num_images)
+        fake.batch_sizes.clear()
+        assert detector.detect_batch(images, batch_size=16) == results
+        assert max(fake.batch_sizes) <= fits
+        assert detector.statistics().out_of_memory > 0
+
+
+def test_t07_not_even_one_image_fits() -> None:
+    with AsyncDetector(FakeDetector(fits=0), max_workers=1) as detector:
+        with pytest.raises(PartialBatchError) as caught:
+            detector.detect_batch([numbered_image(n) for n in range(4)])
+        assert [type(f.exception) for f in caught.value.failures] == [OutOfMemoryError] * 4
+        with pytest.raises(MemoryError):
+            detector.detect(numbered_image(1))
+
+
+@pytest.mark.parametrize("message", ["CUDA out of memory. Tried to allocate 2.00 GiB", "bad_alloc"])
+def test_t07_runtime_errors_that_mean_memory(message: str) -> None:
+    sizes: list[int] = []
+
+    def behave(images: Sequence[RGBImage]) -> object:
+        sizes.append(len(images))
+        if len(images) > 2:
+            raise RuntimeError(message)
+        return right_answers(images)
+
+    with AsyncDetector(FakeDetector(behaviour=behave), max_workers=1) as detector:
+        assert len(detector.detect_batch([numbered_image(n) for n in range(8)], 8)) == 8
+    assert sizes == [8, 4, 2, 2, 2, 2]
+
+
+def test_t07_tensors_of_the_failed_try_are_gone_before_the_next() -> None:
+    class Tensor:
+        """Stands for what a library allocated."""
+
+    last: list[weakref.ref[Tensor]] = []
+    alive: list[bool] = []
+
+    def behave(images: Sequence[RGBImage]) -> object:
+        gc.collect()
+        alive.extend(ref() is not None for ref in last)
+        tensor = Tensor()
+        last.append(weakref.ref(tensor))
+        if len(images) > 1:
+            raise MemoryError
+        return right_answers(images)
+
+    with AsyncDetector(FakeDetector(behaviour=behave), max_workers=1) as detector:
+        assert len(detector.detect_batch([numbered_image(n) for n in range(4)], 4)) == 4
+    assert alive and not any(alive)
