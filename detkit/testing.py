@@ -31,6 +31,7 @@ __all__ = [
     "engine_windows",
     "image_number",
     "numbered_image",
+    "numbered_result",
     "result_number",
 ]
 
@@ -56,6 +57,11 @@ def image_number(image: RGBImage) -> int:
     return red << 16 | green << 8 | blue
 
 
+def numbered_result(number: int, score: float = 1.0) -> DetectionResult:
+    """What a `FakeDetector` answers to an image with this number; for a `behaviour` of your own."""
+    return DetectionResult([[0, 0, number, 1]], [score], [0])
+
+
 def result_number(result: DetectionResult) -> int:
     """The number of the image that a `FakeDetector` made this result from."""
     return int(result.boxes[0, 2])
@@ -68,6 +74,7 @@ class Gate:
         self._changed = threading.Condition()
         self._is_open = True
         self._num_arrived = 0
+        self._num_let_through = 0
 
     def close(self) -> None:
         """From now on whoever arrives stops."""
@@ -78,6 +85,12 @@ class Gate:
         """Let everybody through."""
         with self._changed:
             self._is_open = True
+            self._changed.notify_all()
+
+    def let_through(self, number: int = 1) -> None:
+        """Let so many pass though it stays closed: those who stand there, or the next to come."""
+        with self._changed:
+            self._num_let_through += number
             self._changed.notify_all()
 
     def wait_for_arrivals(self, number: int = 1, timeout_s: float = _GATE_PATIENCE_S) -> None:
@@ -99,12 +112,21 @@ class Gate:
         with self._changed:
             self._num_arrived += 1
             self._changed.notify_all()
-            if not self._changed.wait_for(lambda: self._is_open, _GATE_PATIENCE_S):
+            if not self._changed.wait_for(self._may_pass, _GATE_PATIENCE_S):
                 raise TimeoutError("nobody opened the gate")
+            if not self._is_open:
+                self._num_let_through -= 1
+
+    def _may_pass(self) -> bool:
+        return self._is_open or self._num_let_through > 0
 
 
 class Gates:
-    """Gates by name; each exists, open, as soon as it is named."""
+    """Gates by name; each exists, open, as soon as it is named.
+
+    As a context manager it lets everybody through at the end, so that a test which fails while a
+    gate is closed fails instead of hanging.
+    """
 
     def __init__(self) -> None:
         self._gates: dict[str, Gate] = {}
@@ -121,6 +143,12 @@ class Gates:
             gates = list(self._gates.values())
         for gate in gates:
             gate.open()
+
+    def __enter__(self) -> Gates:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.open_all()
 
 
 @contextmanager
@@ -247,7 +275,7 @@ class FakeDetector(AbstractDetector):
             raise ValueError(f"told to fail on {sorted(poison)}")
         asked = settings.confidence_threshold if settings is not None else None
         score = 1.0 if asked is None else asked  # so that a test sees whose settings were used
-        return [DetectionResult([[0, 0, number, 1]], [score], [0]) for number in numbers]
+        return [numbered_result(number, score) for number in numbers]
 
     def _take_time(self, num_images: int) -> None:
         duration_s = self.delay_s + self.delay_per_image_s * num_images
