@@ -10,7 +10,6 @@ from typing import Any
 import cv2
 import pytest
 
-from detkit.pipeline import annotate_video  # noqa: F401  fails here if the README's names moved
 from detkit.samples import clip, sample_images, sample_model_path
 from detkit.video import VideoSink
 
