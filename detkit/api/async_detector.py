@@ -164,7 +164,7 @@ class AsyncDetector:
         replies.expect()
         try:
             return await future
-        except asyncio.CancelledError:
+        except (asyncio.CancelledError, GeneratorExit):
             self._engine.cancel((item,))
             raise
         finally:

@@ -32,6 +32,21 @@ class Reply(Protocol):
         """Hand over `(token, outcome)` pairs; returns how many could not be delivered."""
 
 
+class _Bundle(list[Any]):
+    """What travels into or out of a loop together. Only the loop's own callback holds it.
+
+    A loop that is closed forgets its callbacks, and with them the bundle: futures in it lead to
+    the loop, which would otherwise live as long as the engine.
+    """
+
+    __slots__ = ("__weakref__",)
+
+
+def _no_bundle() -> _Bundle | None:
+    """Stands in for a weak reference that is dead."""
+    return None
+
+
 class LoopReplies:
     """Everything between one engine and one event loop, in bundles.
 
@@ -48,24 +63,30 @@ class LoopReplies:
         self, loop: asyncio.AbstractEventLoop, submit: Callable[[Sequence[Any]], None]
     ) -> None:
         self._submit = submit
-        self._outbox: list[Any] = []
         # Not a strong reference: this object lives in a mapping whose weak key is the loop.
         self._loop = weakref.ref(loop)
         self._lock = threading.Lock()
-        self._arrived: list[tuple[asyncio.Future[Any], Outcome | None]] = []
+        self._outbox: Callable[[], _Bundle | None] = _no_bundle
+        self._arrived: Callable[[], _Bundle | None] = _no_bundle
         self._num_awaited = 0
         self._is_beating = False
 
     def send(self, item: Any, max_bundle: int) -> None:
         """Submit an item at the end of this turn of the loop, or when `max_bundle` wait for it."""
-        self._outbox.append(item)
-        if len(self._outbox) == 1:
-            asyncio.get_running_loop().call_soon(self._flush)
-        elif len(self._outbox) >= max_bundle:
-            self._flush()
+        bundle = self._outbox()
+        if bundle is None:
+            bundle = _Bundle()
+            self._outbox = weakref.ref(bundle)
+            asyncio.get_running_loop().call_soon(self._flush, bundle)
+        bundle.append(item)
+        if len(bundle) >= max_bundle:
+            self._flush(bundle)
 
-    def _flush(self) -> None:
-        items, self._outbox = self._outbox, []
+    def _flush(self, bundle: _Bundle) -> None:
+        if self._outbox() is bundle:
+            self._outbox = _no_bundle
+        items = list(bundle)
+        bundle.clear()
         if not items:
             return
         try:
@@ -78,25 +99,32 @@ class LoopReplies:
     def deliver(self, outcomes: Sequence[tuple[asyncio.Future[Any], Outcome | None]]) -> int:
         """Set the futures' results soon, on their loop."""
         with self._lock:
-            wake = not self._arrived
-            self._arrived.extend(outcomes)
+            bundle = self._arrived()
+            wake = bundle is None
+            if bundle is None:
+                bundle = _Bundle()
+                self._arrived = weakref.ref(bundle)
+            bundle.extend(outcomes)
         if not wake:
             return 0
         loop = self._loop()
         try:
             if loop is None:
                 raise RuntimeError("the event loop is gone")
-            loop.call_soon_threadsafe(self._set_results)
+            loop.call_soon_threadsafe(self._set_results, bundle)
         except RuntimeError:  # closed or gone: nobody waits any more
-            with self._lock:
-                lost = len(self._arrived)
-                self._arrived.clear()
-            return lost
+            return len(self._closed(bundle))
         return 0
 
-    def _set_results(self) -> None:
+    def _closed(self, bundle: _Bundle) -> _Bundle:
+        """Nothing is added to this bundle any more."""
         with self._lock:
-            arrived, self._arrived = self._arrived, []
+            if self._arrived() is bundle:
+                self._arrived = _no_bundle
+        return bundle
+
+    def _set_results(self, bundle: _Bundle) -> None:
+        arrived: list[tuple[asyncio.Future[Any], Outcome | None]] = self._closed(bundle)
         for future, outcome in arrived:
             if future.done():
                 continue
