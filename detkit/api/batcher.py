@@ -11,7 +11,8 @@ Rules:
    waited `batch_timeout_s`.
 3. No batch is larger than its key's own `batch_size`, else `max_batch_size`, nor larger than
    what is known to fit into memory.
-4. Without an explicit `batch_size`, what waits is divided evenly among the idle workers.
+4. Without an explicit `batch_size` and without a `batch_timeout_s`, what waits is divided evenly
+   among the idle workers.
 5. At most `max_queue_size` images wait. One more is blocked, rejected, or takes the place of
    the oldest, as `overflow` says. A blocked image moves up when there is space, in order.
 """
@@ -158,7 +159,7 @@ class Batcher(Generic[W]):
             return []
         bucket = self._buckets[key]
         size = min(self.limit(key), len(bucket))
-        if key.batch_size is None and num_idle > 1:
+        if key.batch_size is None and num_idle > 1 and self.batch_timeout_s <= 0:
             size = min(size, -(-len(bucket) // num_idle))
         items = [bucket.popitem(last=False)[1] for _ in range(size)]
         if not bucket:

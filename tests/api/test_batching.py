@@ -1,0 +1,187 @@
+"""T01 to T03: every image ends exactly once, in any company, without waiting for nobody."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections import Counter
+
+import pytest
+
+from detkit import AsyncDetector
+from detkit.testing import FakeDetector, Gates, numbered_image, result_number
+
+NUM_TASKS, NUM_THREADS = 64, 8
+
+
+def test_t01_exactly_once_under_load(scheduling: str) -> None:
+    num_items = 10_000 if scheduling == "usual" else 2_000
+    share = num_items // (NUM_TASKS + NUM_THREADS)
+    settled: Counter[int] = Counter()
+    mismatches: list[int] = []
+    lock = threading.Lock()
+    fake = FakeDetector()
+
+    def note(number: int, answer: int) -> None:
+        with lock:
+            settled[number] += 1
+            if number != answer:
+                mismatches.append(number)
+
+    with AsyncDetector(fake, max_workers=4) as detector:
+
+        async def task(first: int) -> None:
+            for number in range(first, first + share):
+                result = await detector.detect_async(numbered_image(number))
+                note(number, result_number(result))
+
+        async def tasks() -> None:
+            await asyncio.gather(*(task(index * share) for index in range(NUM_TASKS)))
+
+        def thread(first: int) -> None:
+            for number in range(first, first + share):
+                note(number, result_number(detector.detect(numbered_image(number))))
+
+        threads = [
+            threading.Thread(target=thread, args=((NUM_TASKS + index) * share,))
+            for index in range(NUM_THREADS)
+        ]
+        started = time.perf_counter()
+        for t in threads:
+            t.start()
+        asyncio.run(tasks())
+        for t in threads:
+            t.join()
+        assert time.perf_counter() - started <= 60
+    total = share * (NUM_TASKS + NUM_THREADS)
+    assert settled == Counter(range(total))
+    assert mismatches == []
+    stats = detector.statistics()
+    assert stats.submitted == total == sum(fake.seen.values())
+    assert stats.submitted == stats.succeeded + stats.failed + stats.cancelled + stats.rejected
+    assert (stats.queue_depth, stats.blocked, stats.running) == (0, 0, 0)
+    assert max(stats.batch_size_histogram) <= 16
+
+
+@pytest.mark.parametrize("batch_size", range(1, 17))
+def test_t02_batch_equals_single(batch_size: int) -> None:
+    images = [numbered_image(n, hw=((4, 4), (6, 4), (4, 8))[n % 3]) for n in range(500)]
+    single = FakeDetector()
+    fake = FakeDetector()
+    with AsyncDetector(fake, max_workers=3) as detector:
+        results = detector.detect_batch(images, batch_size=batch_size)
+    assert results == [single.detect(image) for image in images]
+    assert max(fake.batch_sizes) <= batch_size
+    assert [r.metadata["image_hw"] for r in results] == [image.shape[:2] for image in images]
+
+
+def latencies_s(batch_timeout_s: float, num_calls: int) -> list[float]:
+    async def measure() -> list[float]:
+        took = []
+        async with AsyncDetector(FakeDetector(), batch_timeout_s=batch_timeout_s) as detector:
+            for number in range(num_calls):
+                started = time.perf_counter()
+                await detector.detect_async(numbered_image(number))
+                took.append(time.perf_counter() - started)
+        return sorted(took)
+
+    return asyncio.run(measure())
+
+
+def test_t03_lone_call_waits_for_nobody() -> None:
+    took = latencies_s(0.0, 500)
+    assert took[int(len(took) * 0.99)] <= 0.005
+
+
+def test_t03_lone_call_waits_no_longer_than_it_was_told() -> None:
+    took = latencies_s(0.02, 50)
+    assert took[0] >= 0.02
+    assert took[int(len(took) * 0.99)] <= 0.02 + 0.010
+
+
+def test_t03_full_batches_do_not_wait() -> None:
+    async def ten() -> list[int]:
+        async with AsyncDetector(
+            FakeDetector(), default_batch_size=2, batch_timeout_s=1000.0
+        ) as detector:
+            calls = (detector.detect_async(numbered_image(n)) for n in range(10))
+            return [result_number(r) for r in await asyncio.gather(*calls)]
+
+    started = time.perf_counter()
+    assert asyncio.run(ten()) == list(range(10))
+    assert time.perf_counter() - started <= 0.5
+
+
+def test_calls_pile_up_while_the_worker_is_busy_and_go_together() -> None:
+    gates = Gates()
+    gates.at("in_detector").close()
+    fake = FakeDetector(gates=gates)
+    with AsyncDetector(fake, max_workers=1, default_batch_size=8) as detector:
+        first = detector.submit(numbered_image(0))
+        gates.at("in_detector").wait_for_arrivals(1)
+        rest = [detector.submit(numbered_image(n)) for n in range(1, 9)]
+        gates.open_all()
+        assert [result_number(f.result()) for f in [first, *rest]] == list(range(9))
+    assert fake.batch_sizes == [1, 8]
+
+
+def test_calls_of_tasks_threads_and_loops_are_served_together() -> None:
+    gates = Gates()
+    gates.at("in_detector").close()
+    fake = FakeDetector(gates=gates)
+    answers: Counter[int] = Counter()
+    with AsyncDetector(fake, max_workers=1, default_batch_size=16) as detector:
+        blocker = detector.submit(numbered_image(0))
+        gates.at("in_detector").wait_for_arrivals(1)
+
+        async def gather(first: int) -> None:
+            calls = (detector.detect_async(numbered_image(first + n)) for n in range(4))
+            answers.update(result_number(r) for r in await asyncio.gather(*calls))
+
+        threads = [
+            threading.Thread(target=lambda first=first: asyncio.run(gather(first)))  # type: ignore[misc]
+            for first in (10, 20)
+        ]
+        threads.append(
+            threading.Thread(
+                target=lambda: answers.update(
+                    result_number(r)
+                    for r in detector.detect_batch([numbered_image(30 + n) for n in range(4)])
+                )
+            )
+        )
+        for thread in threads:
+            thread.start()
+        while detector.statistics().queue_depth < 12:
+            threading.Event().wait(0.001)
+        gates.open_all()
+        for thread in threads:
+            thread.join()
+        assert result_number(blocker.result()) == 0
+    assert fake.batch_sizes == [1, 12]
+    assert answers == Counter([*range(10, 14), *range(20, 24), *range(30, 34)])
+
+
+def test_idle_workers_share_what_waits() -> None:
+    gates = Gates()
+    gates.at("in_detector").close()
+    fake = FakeDetector(gates=gates)
+    with AsyncDetector(fake, max_workers=2, default_batch_size=16) as detector:
+        warm = [detector.submit(numbered_image(n)) for n in range(2)]
+        gates.at("in_detector").wait_for_arrivals(2)
+        gates.open_all()
+        assert {result_number(f.result()) for f in warm} == {0, 1}
+        gates.at("in_detector").close()
+        fake.batch_sizes.clear()
+        while detector.statistics().busy_workers:
+            threading.Event().wait(0.001)
+        batch = threading.Thread(
+            target=detector.detect_batch, args=([numbered_image(n) for n in range(16)],)
+        )
+        batch.start()
+        gates.at("in_detector").wait_for_arrivals(4)
+        gates.open_all()
+        batch.join()
+    assert sum(fake.batch_sizes) == 16
+    assert max(fake.batch_sizes) < 16
