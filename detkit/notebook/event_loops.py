@@ -9,7 +9,8 @@ import asyncio
 import contextvars
 import threading
 from collections.abc import Coroutine
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
+from concurrent.futures import TimeoutError as FutureTimeoutError
 from importlib.metadata import version
 from typing import Any, TypeVar
 
@@ -72,24 +73,24 @@ def _run_in_thread(coroutine: Coroutine[Any, Any, T]) -> T:
 
     context = contextvars.copy_context()
     thread = threading.Thread(target=context.run, args=(body,), name="detkit-run", daemon=True)
-    thread.start()
     try:
+        thread.start()  # waits for the thread, so an interrupt may come here as well
         return finished.result()
     except BaseException:
         if not finished.done():  # the wait was interrupted, not the coroutine
-            _cancel(started, thread)
+            _cancel(started, finished)
         raise
 
 
 def _cancel(
-    started: Future[tuple[asyncio.AbstractEventLoop, asyncio.Task[Any]]], thread: threading.Thread
+    started: Future[tuple[asyncio.AbstractEventLoop, asyncio.Task[Any]]], finished: Future[Any]
 ) -> None:
-    loop, task = started.result()
     try:
+        loop, task = started.result(_CLEAN_UP_S)
         loop.call_soon_threadsafe(task.cancel)
-    except RuntimeError:
-        return  # it ended in this very moment, and its loop is closed
-    thread.join(_CLEAN_UP_S)
+    except (FutureTimeoutError, RuntimeError):
+        return  # it never began, or ended in this very moment and its loop is closed
+    wait([finished], _CLEAN_UP_S)
 
 
 def enable_nested_asyncio() -> str:
