@@ -249,6 +249,13 @@ class Engine:
         self._sweep(lambda: DetectorClosed("shut down before this image's turn"))
         return False
 
+    def disown(self) -> None:
+        """This is a forked child: the threads stayed behind, one of them perhaps with the lock."""
+        self._lock = threading.RLock()
+        self._space = threading.Condition(self._lock)
+        self.pool.disown(self._lock)
+        self._closing = True
+
     # -- from the workers' side ---------------------------------------------------------------
 
     def take_locked(self, num_idle: int) -> Sequence[Item]:

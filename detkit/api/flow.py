@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import os
 import queue
 import threading
 import time
@@ -268,6 +269,10 @@ class _Reader:
 
 
 _live_readers: weakref.WeakSet[_Reader] = weakref.WeakSet()
+
+if hasattr(os, "register_at_fork"):
+    # The threads stay in the parent, one of them perhaps with its lock held.
+    os.register_at_fork(after_in_child=_live_readers.clear)
 
 
 @atexit.register

@@ -1,4 +1,4 @@
-"""What becomes of an engine that nobody shut down: forgotten, or alive when Python exits.
+"""What becomes of an engine that nobody shut down: forgotten, forked, or alive at the end.
 
 Measured: daemon threads inside native code at the end of the interpreter abort it in 62 of 62
 runs; a pool of ordinary threads blocked on its queue holds it for ever. Daemon threads that are
@@ -8,6 +8,7 @@ stopped and joined from `atexit` did neither.
 from __future__ import annotations
 
 import atexit
+import os
 import sys
 import time
 import warnings
@@ -30,6 +31,9 @@ class Closable(Protocol):
     ) -> bool:
         """See `Engine.close`."""
 
+    def disown(self) -> None:
+        """See `Engine.disown`."""
+
 
 def abandon(engine: Closable) -> None:
     """The last reference to a detector is gone: finish what waits, then end the workers."""
@@ -48,6 +52,15 @@ _live: weakref.WeakSet[Closable] = weakref.WeakSet()
 def close_at_exit(engine: Closable) -> None:
     """See to it that the engine's threads end before the interpreter does."""
     _live.add(engine)
+
+
+def _disown_all() -> None:
+    for engine in list(_live):
+        engine.disown()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_disown_all)
 
 
 @atexit.register

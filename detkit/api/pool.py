@@ -21,6 +21,7 @@ from detkit.api.watchdog import Watchdog
 from detkit.api.workers import Done, enter_window, replica_died, run_isolated
 from detkit.detection.abstract import AbstractDetector
 from detkit.errors import describe
+from detkit.images import RGBImage
 
 logger = logging.getLogger("detkit")
 
@@ -54,7 +55,7 @@ class Host(Protocol):
     def is_finished_locked(self) -> bool:
         """Whether no work will ever come again."""
 
-    def begin(self, items: Sequence[Any]) -> list[Any]:
+    def begin(self, items: Sequence[Any]) -> list[tuple[Any, RGBImage]]:
         """A call of the detector begins; see `BatchGuard`."""
 
     def settle(self, worker: int, done: Sequence[Done]) -> None:
@@ -87,10 +88,11 @@ class Slot:
         self._host = host
         self._pool = pool
 
-    def begin(self, items: Sequence[Any]) -> list[Any]:
+    def begin(self, items: Sequence[Any]) -> list[tuple[Any, RGBImage]]:
         """Implements `BatchGuard`."""
         enter_window("assembling")
         wanted = self._host.begin(items)
+        enter_window("calling")
         self._pool.call_began(self)
         return wanted
 
@@ -174,6 +176,12 @@ class WorkerPool:
         self._work.notify_all()
         if self._watchdog is not None:
             self._watchdog.look_locked()
+
+    def disown(self, lock: threading.RLock) -> None:
+        """See `Engine.disown`."""
+        self._lock = lock
+        self._work = threading.Condition(lock)
+        self._watchdog = None
 
     def join(self, deadline: float | None) -> bool:
         """Wait for every worker; False if some are alive at `deadline`.

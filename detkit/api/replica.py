@@ -7,6 +7,7 @@ stranger's detector leaves out. Knows no queue, no thread but one lock per objec
 from __future__ import annotations
 
 import inspect
+import os
 import threading
 import weakref
 from collections.abc import Hashable, Sequence
@@ -122,6 +123,17 @@ def checked_results(raw: object, num_images: int, detector: object) -> list[Dete
 
 _locks: weakref.WeakKeyDictionary[Any, threading.Lock] = weakref.WeakKeyDictionary()
 _locks_guard = threading.Lock()
+
+
+def _forget_locks() -> None:
+    """In a forked child: a thread that stayed behind may hold any of them."""
+    global _locks_guard
+    _locks_guard = threading.Lock()
+    _locks.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_locks)
 
 
 def call_lock(detector: Any) -> AbstractContextManager[Any]:
