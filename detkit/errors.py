@@ -225,6 +225,9 @@ def _rebuild_partial_batch_error(
 
 def describe(exception: BaseException, limit: int = 200) -> str:
     """One line that names an exception, at most about `limit` characters long."""
-    text = " ".join(str(exception).split())
+    try:
+        text = " ".join(str(exception).split())
+    except Exception:  # noqa: BLE001  a stranger's error may not even tell its message
+        text = "its message cannot be read"
     text = text if len(text) <= limit else text[: limit - 1] + "…"
     return f"{type(exception).__name__}: {text}" if text else type(exception).__name__

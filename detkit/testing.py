@@ -155,8 +155,9 @@ class Gates:
 def engine_windows(gates: Gates) -> Iterator[Gates]:
     """Make every engine's workers pass the gates of the windows they enter.
 
-    A batch enters, in order: "dequeued", "assembling" (once per call of the detector), "posting"
-    and "done". A `FakeDetector` adds "in_detector".
+    A batch enters, in order: "dequeued", for each call of the detector "assembling" (a caller who
+    gives up here is still in time) and "calling", then "posting" and "done". A `FakeDetector`
+    adds "in_detector".
     """
     workers.window_hook = lambda name: gates.at(name).pass_through()
     try:

@@ -53,6 +53,12 @@ def pytest_unconfigure() -> None:
         _terminal = None
 
 
+def pytest_collection_finish() -> None:
+    # Modules and tests live as long as the run: a collection need not look at them every time.
+    gc.collect()
+    gc.freeze()
+
+
 def _is_engine_test(item: pytest.Item) -> bool:
     here = item.path.relative_to(item.config.rootpath) if item.config.rootpath else item.path
     return any(here == place or place in here.parents for place in ENGINE_TESTS)

@@ -49,8 +49,10 @@ class BatchCall:
         batch_size: int | None,
     ) -> None:
         engine.check_open()
-        if batch_size is not None and batch_size < 1:
-            raise ValueError(f"batch_size must be at least 1, got {batch_size!r}")
+        if batch_size is not None and (
+            not isinstance(batch_size, (int, np.integer)) or batch_size < 1
+        ):
+            raise ValueError(f"batch_size must be an integer of at least 1, got {batch_size!r}")
         if isinstance(images, np.ndarray) and images.ndim == 3:
             raise ValueError("images must be a list of images, got one: write [image]")
         self._images = list(images)

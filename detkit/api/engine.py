@@ -45,11 +45,12 @@ WAITING, TAKEN, RUNNING, SETTLED = range(4)
 class Item(ImageItem):
     """One image from submission to outcome."""
 
-    __slots__ = ("queue_ms", "reply", "state", "token")
+    __slots__ = ("image_hw", "queue_ms", "reply", "state", "token")
 
     def __init__(self, image: RGBImage, key: BatchKey, reply: Reply, token: Any) -> None:
         super().__init__(key)
         self.image = image
+        self.image_hw: tuple[int, int] = image.shape[:2]
         self.reply: Reply | None = reply
         self.token = token
         self.state = WAITING
@@ -172,14 +173,21 @@ class Engine:
             while self.batcher.is_full and self.batcher.overflow == "block" and not self._closing:
                 self._space.wait()
 
-    def cancel(self, items: Iterable[Item]) -> None:
-        """Their callers gave up: what waits never reaches the detector."""
+    def cancel(self, items: Iterable[Item]) -> int:
+        """Their callers gave up: what waits never reaches the detector.
+
+        Returns:
+            How many ended by this. Nothing is delivered for them any more.
+        """
+        num_ended = 0
         with self._lock:
             for item in items:
                 if self._end_locked(item):
-                    self._recorder.cancelled += 1
+                    num_ended += 1
                     _release(item)
+            self._recorder.cancelled += num_ended
             self._space.notify_all()
+        return num_ended
 
     def expire(self, items: Iterable[Item], timeout_s: float) -> None:
         """End what has no outcome yet with `DetectionTimeoutError`."""
@@ -282,12 +290,15 @@ class Engine:
         """Implements `Host`."""
         return self._closing and not len(self.batcher)
 
-    def begin(self, items: Sequence[Item]) -> list[Item]:
+    def begin(self, items: Sequence[Item]) -> list[tuple[Item, RGBImage]]:
         """Implements `Host`: drop what was cancelled since it was taken."""
+        wanted: list[tuple[Item, RGBImage]] = []
         with self._lock:
-            wanted = [item for item in items if item.state != SETTLED]
-            for item in wanted:
-                item.state = RUNNING
+            for item in items:
+                if item.state != SETTLED and item.image is not None:
+                    item.state = RUNNING
+                    # Whose caller gives up from here on loses its image; the call goes on.
+                    wanted.append((item, item.image))
             if wanted:
                 self._recorder.batches[len(wanted)] += 1
         return wanted
@@ -300,12 +311,7 @@ class Engine:
 
     def settle(self, worker: int, done: Sequence[Done]) -> None:
         """Implements `Host`: count, complete and deliver what a worker brought."""
-        facts = self.facts.facts
-        outcomes: list[tuple[Item, Outcome]] = []
-        for item, outcome, inference_ms, batch_size in done:
-            if isinstance(outcome, DetectionResult) and item.image is not None:
-                outcome = _complete(outcome, facts, item, inference_ms, batch_size, worker)
-            outcomes.append((item, outcome))
+        outcomes = [(entry.item, self._completed(entry, worker)) for entry in done]
         now = time.perf_counter()
         latencies_s: list[float] = []
         wanted: list[tuple[Item, Outcome]] = []
@@ -340,6 +346,24 @@ class Engine:
     def circuit_opened(self) -> None:
         """Implements `Host`."""
         self._sweep(lambda: CircuitOpenError("too many workers died or hung in a short time"))
+
+    def _completed(self, done: Done, worker: int) -> Outcome:
+        """An outcome with what the engine knows; what the detector said of itself stays."""
+        item, outcome, inference_ms, batch_size = done
+        if not isinstance(outcome, DetectionResult):
+            return outcome
+        try:
+            said = {"inference_ms": inference_ms, **self.facts.facts, **outcome.metadata}
+            said |= {
+                "image_hw": item.image_hw,
+                "queue_ms": item.queue_ms,
+                "worker": worker,
+                "batch_size": batch_size,
+            }
+            return outcome.with_metadata(**said)
+        except Exception as error:  # noqa: BLE001  names and metadata come from a stranger
+            text = f"what the detector says of its results cannot be used: {describe(error)}"
+            return Failed("detect", DetectorContractError(text))
 
     # -- endings ------------------------------------------------------------------------------
 
@@ -397,25 +421,5 @@ class Engine:
 
 
 def _release(item: Item) -> None:
+    """Let go of what somebody who keeps the item would keep alive."""
     item.image = item.reply = item.token = None
-
-
-def _complete(
-    result: DetectionResult,
-    facts: dict[str, Any],
-    item: Item,
-    inference_ms: float,
-    batch_size: int,
-    worker: int,
-) -> DetectionResult:
-    """Add what the engine knows; what the detector said of itself stays."""
-    assert item.image is not None
-    said = {"inference_ms": inference_ms, **facts, **result.metadata}
-    height, width = item.image.shape[:2]
-    said |= {
-        "image_hw": (height, width),
-        "queue_ms": item.queue_ms,
-        "worker": worker,
-        "batch_size": batch_size,
-    }
-    return result.with_metadata(**said)

@@ -92,8 +92,9 @@ class Slot:
         """Implements `BatchGuard`."""
         enter_window("assembling")
         wanted = self._host.begin(items)
-        enter_window("calling")
-        self._pool.call_began(self)
+        if wanted:
+            enter_window("calling")
+            self._pool.call_began(self)
         return wanted
 
     def finish(self) -> None:

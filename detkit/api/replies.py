@@ -9,6 +9,7 @@ and no detector.
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 import weakref
 from collections.abc import Callable, Sequence
@@ -18,6 +19,8 @@ from typing import Any, Protocol
 from detkit.api.workers import Failed, Outcome
 from detkit.errors import DetkitError
 from detkit.results import DetectionResult
+
+logger = logging.getLogger("detkit")
 
 # While something is awaited, the loop wakes at least this often. A kernel's Stop button arrives
 # as a signal that an idle loop does not notice: measured, an `await` in ipykernel 7.4 ended
@@ -158,10 +161,18 @@ class _FutureReply:
         for future, outcome in outcomes:
             if not future.set_running_or_notify_cancel():
                 continue
-            if isinstance(outcome, Failed):
-                future.set_exception(outcome.exception)
-            else:
-                future.set_result(outcome)
+            try:
+                if isinstance(outcome, Failed):
+                    future.set_exception(outcome.exception)
+                else:
+                    future.set_result(outcome)
+            except BaseException as error:
+                # Not ours: a callback that somebody added raised SystemExit or the like. The
+                # other images of the batch must hear of their outcome all the same.
+                on_main = threading.current_thread() is threading.main_thread()
+                if isinstance(error, KeyboardInterrupt) and on_main:
+                    raise
+                logger.exception("a callback of a future raised")
         return 0
 
 

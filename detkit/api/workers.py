@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, Protocol, TypeAlias, TypeVar
 
 from detkit.api.batcher import BatchKey, Waiting
 from detkit.api.replica import Replica, read_only
-from detkit.detection.abstract import DEFAULT_SETTINGS
+from detkit.detection.abstract import DEFAULT_SETTINGS, DetectionSettings
 from detkit.errors import (
     DetectorContractError,
     OutOfMemoryError,
@@ -71,8 +71,8 @@ class Done(NamedTuple):
 class BatchGuard(Protocol[I]):
     """What the engine contributes to the running of one batch."""
 
-    def begin(self, items: Sequence[I]) -> list[I]:
-        """Called right before the detector: which of these images are still wanted."""
+    def begin(self, items: Sequence[I]) -> list[tuple[I, RGBImage]]:
+        """Called right before the detector: which of these are still wanted, and their images."""
 
     def finish(self) -> None:
         """Called right after the detector returned or raised."""
@@ -100,12 +100,15 @@ def run_isolated(replica: Replica, items: Sequence[I], guard: BatchGuard[I]) -> 
         if len(chunk) > limit:
             todo.extend(chunk[i : i + limit] for i in range(0, len(chunk), limit)[::-1])
             continue
-        chunk = guard.begin(chunk)
-        if not chunk:
+        wanted = guard.begin(chunk)
+        if not wanted:
             continue
+        chunk = [item for item, _ in wanted]
         size = len(chunk)
+        settings = chunk[0].key.settings or DEFAULT_SETTINGS
         started = time.perf_counter()
-        results, error = _call(replica, chunk)
+        results, error = _call(replica, [image for _, image in wanted], settings)
+        del wanted
         elapsed_ms = (time.perf_counter() - started) * 1000 / size
         guard.finish()
         if error is None:
@@ -127,13 +130,11 @@ def run_isolated(replica: Replica, items: Sequence[I], guard: BatchGuard[I]) -> 
 
 
 def _call(
-    replica: Replica, chunk: Sequence[ImageItem]
+    replica: Replica, images: list[RGBImage], settings: DetectionSettings
 ) -> tuple[list[DetectionResult], BaseException | None]:
     """One call of the detector. Whatever it raises comes back as an error that is safe to keep."""
-    settings = chunk[0].key.settings or DEFAULT_SETTINGS
-    images = [read_only(item.image) for item in chunk if item.image is not None]
     try:
-        return replica.detect(images, settings), None
+        return replica.detect([read_only(image) for image in images], settings), None
     except CancelledError as error:
         # Handed on as it is, it would look as if the caller had been cancelled.
         return [], _caused(DetectorContractError, "the detector raised CancelledError", error)
@@ -149,17 +150,19 @@ def _call(
         return [], _caused(WorkerDiedError, message, error)
     finally:
         # A kept traceback leads back to this frame.
-        images = []
+        del images
 
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that memory ran out, whichever library raised it."""
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
-    text = str(error).lower()
+    if not isinstance(error, RuntimeError):
+        return False
+    text = describe(error, limit=2000).lower()
     # torch on CUDA, torch on the CPU, OpenVINO and ONNX Runtime, in this order.
     signs = ("out of memory", "can't allocate memory", "bad_alloc", "failed to allocate memory")
-    return isinstance(error, RuntimeError) and any(sign in text for sign in signs)
+    return any(sign in text for sign in signs)
 
 
 E = TypeVar("E", bound=BaseException)
@@ -169,7 +172,13 @@ def _released(error: E) -> E:
     """Let go of what the traceback holds: images and tensors must not live as long as it."""
     if error.__traceback__ is not None:
         error.__traceback__ = error.__traceback__.tb_next  # this file's own frame
-        traceback.clear_frames(error.__traceback__)
+    chain: list[BaseException] = [error]
+    for link in chain:  # grows meanwhile: an error keeps those that it was raised from
+        if link.__traceback__ is not None:
+            traceback.clear_frames(link.__traceback__)
+        for earlier in (link.__cause__, link.__context__):
+            if earlier is not None and all(earlier is not known for known in chain):
+                chain.append(earlier)
     return error
 
 

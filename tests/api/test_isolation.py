@@ -1,4 +1,4 @@
-"""T04 to T07: broken detectors, bad images, silence and full memory cost no other image a result."""
+"""T04 to T07: broken detectors, bad images and full memory cost no other image its result."""
 
 from __future__ import annotations
 
@@ -47,6 +47,15 @@ def nan_behind_the_constructor(images: Sequence[RGBImage]) -> object:
     return [result for _ in images]
 
 
+class UnprintableError(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("this error has no text")
+
+
+def odd_metadata(images: Sequence[RGBImage]) -> object:
+    return [DetectionResult([[0, 0, 1, 1]], [1.0], [0], {1: "x"}) for _ in images]  # type: ignore[dict-item]
+
+
 def write_to_input(images: Sequence[RGBImage]) -> object:
     images[0][:] = 0
     return right_answers(images)
@@ -68,6 +77,8 @@ BAD_BEHAVIOUR: dict[str, tuple[Callable[[Sequence[RGBImage]], object], type[Exce
     "SystemExit": (raising(SystemExit(3)), WorkerDiedError),
     "KeyboardInterrupt": (raising(KeyboardInterrupt()), WorkerDiedError),
     "an exception of its own": (raising(KeyError("x")), KeyError),
+    "an exception without a text": (raising(UnprintableError()), UnprintableError),
+    "metadata whose keys are no text": (odd_metadata, DetectorContractError),
     "writing to its input": (write_to_input, ValueError),
 }
 
@@ -87,6 +98,29 @@ def test_t04_bad_detector_fails_its_batch_only(name: str) -> None:
         results = detector.detect_batch([numbered_image(n) for n in range(100)])
         assert [result_number(r) for r in results] == list(range(100))
     assert all(np.array_equal(a, b) for a, b in zip(pixels, before, strict=True))
+
+
+def test_t04_class_names_that_cannot_be_read_fail_their_batch_only() -> None:
+    class Nameless(FakeDetector):
+        is_nameless = True
+
+        @property
+        def class_names(self) -> dict[int, str]:  # type: ignore[override]
+            if self.is_nameless:
+                raise KeyError("names")
+            return {0: "number"}
+
+        @class_names.setter
+        def class_names(self, _: object) -> None:
+            pass
+
+    fake = Nameless()
+    with AsyncDetector(fake, max_workers=1) as detector:
+        with pytest.raises(DetectorContractError):
+            detector.detect(numbered_image(1))
+        fake.is_nameless = False
+        assert detector.detect(numbered_image(1)).names == ["number"]
+        assert detector.statistics().worker_deaths == 0
 
 
 def test_t04_hanging_detector_fails_its_batch_only() -> None:
@@ -145,9 +179,8 @@ def test_t06_nothing_is_silently_empty() -> None:
     fake = NothingThere(fail_on={3})
     images: list[object] = [numbered_image(n) for n in range(8)]
     images[5] = np.zeros((4, 4), np.uint8)
-    with AsyncDetector(fake, max_workers=1) as detector:
-        with pytest.raises(PartialBatchError) as caught:
-            detector.detect_batch(images)  # type: ignore[arg-type]
+    with AsyncDetector(fake, max_workers=1) as detector, pytest.raises(PartialBatchError) as caught:
+        detector.detect_batch(images)  # type: ignore[arg-type]
     looked_at = {n for n in range(8) if fake.seen[n]}
     for index, outcome in enumerate(caught.value.outcomes):
         has_result = isinstance(outcome, DetectionResult)
@@ -194,22 +227,34 @@ def test_t07_runtime_errors_that_mean_memory(message: str) -> None:
     assert sizes == [8, 4, 2, 2, 2, 2]
 
 
-def test_t07_tensors_of_the_failed_try_are_gone_before_the_next() -> None:
+@pytest.mark.parametrize("is_wrapped", [False, True])
+def test_t07_tensors_of_the_failed_try_are_gone_before_the_next(is_wrapped: bool) -> None:
     class Tensor:
         """Stands for what a library allocated."""
 
     last: list[weakref.ref[Tensor]] = []
     alive: list[bool] = []
 
-    def behave(images: Sequence[RGBImage]) -> object:
-        gc.collect()
-        alive.extend(ref() is not None for ref in last)
+    def allocate(error: Exception) -> None:
         tensor = Tensor()
         last.append(weakref.ref(tensor))
-        if len(images) > 1:
-            raise MemoryError
-        return right_answers(images)
+        raise error
 
-    with AsyncDetector(FakeDetector(behaviour=behave), max_workers=1) as detector:
-        assert len(detector.detect_batch([numbered_image(n) for n in range(4)], 4)) == 4
+    def behave(images: Sequence[RGBImage]) -> object:
+        alive.extend(ref() is not None for ref in last)
+        if len(images) == 1:
+            return right_answers(images)
+        if not is_wrapped:
+            return allocate(MemoryError())
+        try:
+            return allocate(ValueError("the allocator's own error"))
+        except ValueError as error:
+            raise RuntimeError("out of memory") from error
+
+    gc.disable()  # nobody shall have to wait for a collection
+    try:
+        with AsyncDetector(FakeDetector(behaviour=behave), max_workers=1) as detector:
+            assert len(detector.detect_batch([numbered_image(n) for n in range(4)], 4)) == 4
+    finally:
+        gc.enable()
     assert alive and not any(alive)
