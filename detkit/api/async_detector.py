@@ -475,7 +475,13 @@ class AsyncDetector:
         """Submit; cancelling the future cancels the item."""
         engine = self._engine
         engine.submit((item,))
-        future.add_done_callback(lambda done: engine.cancel((item,)) if done.cancelled() else None)
+
+        def give_up(done: F) -> None:
+            if done.cancelled() and engine.cancel((item,)) and isinstance(done, Future):
+                # Those who wait for several futures hear of a cancelled one only through this.
+                done.set_running_or_notify_cancel()
+
+        future.add_done_callback(give_up)
         return future
 
     def _replies(self, loop: asyncio.AbstractEventLoop) -> LoopReplies:

@@ -6,10 +6,13 @@ import asyncio
 import gc
 import hashlib
 import signal
+import subprocess
+import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -145,6 +148,27 @@ def percentile(values: list[float], rank: float) -> float:
     return sorted(values)[int(rank * (len(values) - 1))]
 
 
+# What `lag_of_this_loop` does, without a loop or a detector, in a process of its own.
+BARE_TICKER = """
+import sys, time
+end = time.perf_counter() + float(sys.argv[1])
+while (now := time.perf_counter()) < end:
+    time.sleep(0.005)
+    print(time.perf_counter() - now - 0.005)
+"""
+
+
+@contextmanager
+def bare_ticker(duration_s: float) -> Iterator[list[float]]:
+    """Lags that the machine itself causes meanwhile; filled in at the end."""
+    lags: list[float] = []
+    command = [sys.executable, "-S", "-c", BARE_TICKER, str(duration_s)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        yield lags
+        output, _ = process.communicate(timeout=10)
+    lags += [float(line) for line in output.split()]
+
+
 async def lag_of_this_loop(duration_s: float) -> list[float]:
     """How much later than every 5 ms the loop came round, in seconds."""
     lags: list[float] = []
@@ -156,7 +180,12 @@ async def lag_of_this_loop(duration_s: float) -> list[float]:
 
 
 def test_t19_the_loop_stays_responsive_under_load(repetitions: Callable[[int, int], int]) -> None:
-    """Two workers, each inside native code most of the time, as an inference library is."""
+    """Two workers, each inside native code most of the time, as an inference library is.
+
+    The bounds hold over and above what the same ticker suffers in a bare process at the same
+    time: on a machine with nothing else to do that is about nothing.
+    """
+    duration_s = repetitions(5, 30)
     block = bytes(2**20)
     plain = FakeDetector()
 
@@ -176,22 +205,23 @@ def test_t19_the_loop_stays_responsive_under_load(repetitions: Callable[[int, in
 
         async def main() -> list[float]:
             loads = [asyncio.ensure_future(load()) for _ in range(4)]
-            lags = await lag_of_this_loop(repetitions(5, 30))
+            lags = await lag_of_this_loop(duration_s)
             for task in loads:
                 task.cancel()
             await asyncio.gather(*loads, return_exceptions=True)
             return lags
 
-        lags = asyncio.run(main())
+        with bare_ticker(duration_s) as bare:
+            lags = asyncio.run(main())
     assert num_done >= 320, "there was no load"
-    print(
-        f"lag p50 {percentile(lags, 0.5):.4f} p99 {percentile(lags, 0.99):.4f} max {max(lags):.4f} s"
-    )
-    assert percentile(lags, 0.99) <= LAG_P99_BOUND_S
-    assert max(lags) <= LAG_MAX_BOUND_S
+    for name, values in (("loop", lags), ("bare", bare)):
+        print(f"{name}: p99 {percentile(values, 0.99):.4f} s, max {max(values):.4f} s")
+    assert len(bare) > 100
+    assert percentile(lags, 0.99) <= LAG_P99_BOUND_S + percentile(bare, 0.99)
+    assert max(lags) <= LAG_MAX_BOUND_S + max(bare)
 
 
-# -- the heartbeat that lets a kernel's Stop button through ------------------------------------------
+# -- the heartbeat that lets a kernel's Stop button through ---------------------------------------
 
 
 class CountingLoop(asyncio.SelectorEventLoop):
