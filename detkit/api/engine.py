@@ -141,6 +141,7 @@ class Engine:
             DetectorClosed: After shutdown; then none was taken.
         """
         turned_away: list[tuple[Item, Failed]] = []
+        no_worker = ""
         now = time.perf_counter()
         with self._lock:
             if self._closing:
@@ -161,9 +162,14 @@ class Engine:
                     text = "a newer image took this one's place in the queue"
                     turned_away.append((offer.dropped, Failed("queue", DroppedError(text))))
                     offer.dropped.state = SETTLED
-            self.pool.wake_locked(len(self.batcher))
+            try:
+                self.pool.wake_locked(len(self.batcher))
+            except RuntimeError as error:  # the system gives no thread, and there is no worker yet
+                no_worker = f"no worker thread could be started: {error}"
         if turned_away:
             self._deliver(turned_away)
+        if no_worker:
+            self._fail(items, lambda: WorkerDiedError(no_worker))
 
     def wait_for_space(self) -> None:
         """Block while the queue is full, if that is the declared overflow; never a worker."""

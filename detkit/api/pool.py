@@ -101,6 +101,17 @@ class Slot:
         """Implements `BatchGuard`."""
         self.call_started = None
 
+    def release_replica(self) -> None:
+        """Close the replica if it is the worker's own; never raises."""
+        replica, self.replica = self.replica, None
+        close = getattr(replica.detector, "close", None) if replica is not None else None
+        if not self.owns_replica or close is None:
+            return
+        try:
+            close()
+        except Exception as error:  # noqa: BLE001  the worker has to end all the same
+            logger.warning("worker %d could not close its replica: %s", self.index, describe(error))
+
     def out_of_memory(self, key: Any, limit: int) -> None:
         """Implements `BatchGuard`."""
         self._host.out_of_memory(key, limit)
@@ -224,7 +235,7 @@ class WorkerPool:
             self._num_starting -= 1
             self._bury_locked(slot)
             self._threads.discard(thread)
-            self._max_replicas = len(self._slots)
+            self._max_replicas = max(1, len(self._slots))
             if not self._slots:
                 raise
             logger.warning("no more worker threads: %s", error)
@@ -273,13 +284,14 @@ class WorkerPool:
         assert slot.replica is not None
         done = run_isolated(slot.replica, slot.items, slot)
         enter_window("posting")
-        self._host.settle(slot.index, done)
         died = replica_died(done)
+        if died:
+            self._count_death()
+        self._host.settle(slot.index, done)
         slot.items = ()
         del done
         enter_window("done")
         if died:
-            self._count_death()
             self._equip(slot, again=True)
 
     def _equip(self, slot: Slot, *, again: bool = False) -> bool:
@@ -292,6 +304,7 @@ class WorkerPool:
             return True
         copy = self._replicate(slot)
         if copy is not None:
+            slot.release_replica()
             slot.replica, slot.owns_replica = Replica(copy), True
             return True
         if again:
@@ -314,16 +327,23 @@ class WorkerPool:
                 return None
 
     def _retire(self, slot: Slot) -> None:
-        replica, slot.replica = slot.replica, None
-        close = getattr(replica.detector, "close", None) if replica is not None else None
-        if slot.owns_replica and close is not None:
-            close()
+        has_original = slot.replica is not None and not slot.owns_replica
+        slot.release_replica()
         with self._lock:
-            if replica is not None and not slot.owns_replica:
+            if has_original:
                 self._original_taken = False
             self._bury_locked(slot)
             self.wake_all_locked()
-            self.wake_locked(self._host.num_waiting_locked())
+        self._find_successor()
+
+    def _find_successor(self) -> None:
+        """A worker is gone: another one for what waits, or an end to the waiting."""
+        try:
+            with self._lock:
+                self.wake_locked(self._host.num_waiting_locked())
+        except RuntimeError as error:  # the system gives no further thread, and there is none
+            logger.warning("no worker thread: %s", error)
+            self._open_circuit()
 
     def _bury_locked(self, slot: Slot) -> None:
         if not slot.is_gone:
@@ -337,10 +357,11 @@ class WorkerPool:
         items, slot.items = slot.items, ()
         if slot.is_gone:
             return
-        self._host.lost(items, error)
         self._count_death()
+        self._host.lost(items, error)
 
     def _count_death(self) -> None:
+        """Before anybody is told: who hears of it finds it counted, and the circuit as it is."""
         now = time.monotonic()
         with self._lock:
             self.num_deaths += 1
@@ -379,7 +400,6 @@ class WorkerPool:
 
     def abandoned(self, items: Sequence[Any], stack: str) -> None:
         """Tell the images of a hung call, and see to a successor."""
-        self._host.hung(items, stack)
         self._count_death()
-        with self._lock:
-            self.wake_locked(self._host.num_waiting_locked())
+        self._host.hung(items, stack)
+        self._find_successor()
