@@ -119,9 +119,9 @@ def _torch_devices() -> str:
 
 
 def _openvino_devices() -> str:
-    import openvino
+    from detkit.detection.runtimes.openvino import the_core
 
-    core = openvino.Core()
+    core = the_core()
     names = (f"{d} ({core.get_property(d, 'FULL_DEVICE_NAME')})" for d in core.available_devices)
     return ", ".join(names)
 

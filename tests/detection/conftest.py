@@ -8,11 +8,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from tiny_models import build_network, export, save_checkpoint
+from tiny_models import SHARED, build_network, export, save_checkpoint
 
 from detkit.detection.environment import import_ultralytics
 
-SHARED = Path(__file__).resolve().parents[2].parent / "shared"
 COCO = SHARED / "models" / "yolov8n-coco.pt"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
-from conftest import SHARED
+from tiny_models import SHARED
 
 from detkit.boxes import Agreement, agreement, match
 from detkit.detection import DetectionSettings, YOLOv8Detector

@@ -8,6 +8,9 @@ from typing import Any
 
 from detkit.detection.environment import import_ultralytics
 
+# Real models and videos that may lie beside the checkout; tests that need them skip otherwise.
+SHARED = Path(__file__).resolve().parents[2].parent / "shared"
+
 NAMES = {0: "bolt", 1: "nut", 2: "<b>washer</b>"}
 
 TINY_YAML = {

@@ -34,6 +34,28 @@ MAX_COMPILED_SIZES = 8
 _HINTS = {"fp32": ("f32", "FP32"), "bf16": ("bf16", "BF16"), "fp16": ("f16", "FP16")}
 
 
+_core: Any = None
+_core_lock = threading.Lock()
+
+
+def the_core() -> Any:
+    """OpenVINO's `Core`, one for the whole process and never destroyed.
+
+    Each one installs an alternative stack for signals on the thread that makes it, and puts back
+    what it found when it is destroyed. Two that overlap leave the stack of the first behind,
+    freed: the next signal, such as a notebook's Stop button, then ends the process with a
+    segmentation fault (measured with OpenVINO 2026.4.1).
+    """
+    global _core
+    with _core_lock:
+        if _core is None:
+            quiet_environment()
+            import openvino
+
+            _core = openvino.Core()
+        return _core
+
+
 def open_runtime(options: LoadOptions) -> Runtime:
     """Load an `.onnx` or `.xml` file or a folder made by an OpenVINO export.
 
@@ -48,10 +70,7 @@ def open_runtime(options: LoadOptions) -> Runtime:
     path = _model_file(options.path)
     metadata = _read_metadata(path)
     require_detection(metadata)
-    quiet_environment()
-    import openvino
-
-    core = openvino.Core()
+    core = the_core()
     precision = _choose_precision(core, options.precision)
     try:
         model = core.read_model(path)
