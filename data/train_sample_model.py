@@ -4,11 +4,12 @@ Everything starts from seeds: no downloaded image, no pretrained weight, no netw
 leaves its result under `--out` and is skipped when it is already there, and an interrupted
 training goes on from its last checkpoint when the program is started again.
 
-    python data/train_sample_model.py --out /tmp/parts
+    python data/train_sample_model.py --out DIR
 
-Training pictures are scenes of 700 to 1040 px, halved (0.4 to 0.6) to 416 px, because that is
-the scale at which the finished model sees a 1280 x 720 frame (640 px). Test pictures are whole
-1280 x 720 scenes of seeds that training never saw.
+Training goes in two rounds: from random weights ("train"), then on fresh pictures at a lower
+learning rate ("polish"). Training pictures are scenes of 700 to 1040 px, halved (0.4 to 0.6) to
+416 px, because that is the scale at which the finished model sees a 1280 x 720 frame (640 px).
+Test pictures are whole 1280 x 720 scenes of seeds that training never saw.
 """
 
 from __future__ import annotations
@@ -315,7 +316,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--out", type=Path, required=True, help="folder for data set and runs")
     parser.add_argument("--epochs", type=int, default=20)
-    parser.add_argument("--polish-epochs", type=int, default=9)
+    parser.add_argument("--polish-epochs", type=int, default=8)
     parser.add_argument("--train-images", type=int, default=5000)
     parser.add_argument("--polish-images", type=int, default=5000)
     parser.add_argument("--val-images", type=int, default=120)
