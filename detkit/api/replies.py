@@ -88,7 +88,8 @@ class LoopReplies:
     def _flush(self, bundle: _Bundle) -> None:
         if self._outbox() is bundle:
             self._outbox = _no_bundle
-        items = list(bundle)
+        # Whoever gave up in this turn of the loop has said so to the future, not yet to the engine.
+        items = [i for i in bundle if i.token is not None and not i.token.done()]
         bundle.clear()
         if not items:
             return
