@@ -32,7 +32,7 @@ NUM_IMAGES = 24
 NUM_CONCURRENT = 64
 NUM_FRAMES = 75
 CLIP_FPS = 25
-_GRID_IMAGES = 8
+_GRID_IMAGES = 9
 # The sample model reaches more on scenes it has not seen; less means that something is broken.
 PASSING_F1 = 0.8
 _NOTHING = Agreement(0, 0, 0, 0.0)
@@ -237,9 +237,9 @@ def _count(results: Sequence[DetectionResult]) -> dict[str, int]:
 def _save_grid(path: Path, images: Sequence[RGBImage], results: Sequence[DetectionResult]) -> None:
     from detkit.notebook.grids import show_grid
 
-    figure: Any = show_grid(images, results, columns=4)
+    figure: Any = show_grid(images, results, columns=3)
     with replacing(path) as partial:
-        figure.savefig(partial, dpi=110, bbox_inches="tight")
+        figure.savefig(partial, dpi=200)
 
 
 def _write_summary(report: DemoReport) -> None:

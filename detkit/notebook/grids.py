@@ -191,7 +191,7 @@ def _laid_out(
     tiles: Sequence[Tile], names: Sequence[str], columns: int, tile_w: int, footer: str
 ) -> Picture:
     rows = [range(i, min(i + columns, len(tiles))) for i in range(0, len(tiles), columns)]
-    heights = [max(tiles[i].pixels.shape[0] for i in row) for row in rows]
+    heights = [max(tiles[i].size_wh[1] for i in row) for row in rows]
     width = 2 * _MARGIN_PX + columns * tile_w + (columns - 1) * _GAP_PX
     legend = _legend_lines(tiles, width - 2 * _MARGIN_PX)
     below = (len(legend) + bool(footer)) * _LINE_PX
@@ -212,7 +212,7 @@ def _laid_out(
 
 
 def _place_tile(figure: Picture, tile: Tile, name: str, left: int, top: int, tile_w: int) -> None:
-    height, width = tile.pixels.shape[:2]
+    width, height = tile.size_wh
     count, color = _count(tile)
     room = int((tile_w - len(count) * _CHAR_PX) / _CHAR_PX) - 2
     figure.place_text(shortened(name, max(4, room)), left, top)

@@ -24,12 +24,17 @@ _PLACEHOLDER_RGB = (243, 244, 246)
 _FRAME_PX = 3
 
 
+# Tiles hold this many pixels for each one of the figure, so that a figure saved at twice its
+# resolution, or looked at closely, is sharp.
+DENSITY = 2
+
+
 @dataclass(frozen=True, slots=True)
 class Tile:
     """A picture ready to be placed.
 
     Attributes:
-        pixels: uint8 RGB of shape (H, W, 3), at its final size.
+        pixels: uint8 RGB of shape (H, W, 3), `DENSITY` times as large as it is placed.
         outcome: What the detector said, if it was asked.
         stage: Where it failed, or `None`.
         error: What went wrong, or `None`.
@@ -39,6 +44,12 @@ class Tile:
     outcome: Outcome | None
     stage: str | None = None
     error: str | None = None
+
+    @property
+    def size_wh(self) -> tuple[int, int]:
+        """Width and height at which it is placed, in figure pixels."""
+        height, width = self.pixels.shape[:2]
+        return -(-width // DENSITY), -(-height // DENSITY)
 
 
 def make_tile(
@@ -52,12 +63,13 @@ def make_tile(
     Args:
         image: An array, or a path or the bytes of a file, which is read now.
         outcome: Its result or failure, or `None` to show it plain.
-        max_wh: The picture fits into this width and height, aspect kept.
+        max_wh: The picture is placed within this width and height, aspect kept.
         show_labels: Whether boxes carry names and scores.
 
     Raises:
         ValueError: If the result belongs to an image of another size.
     """
+    max_wh = (max_wh[0] * DENSITY, max_wh[1] * DENSITY)
     try:
         pixels = _pixels(image)
     except ValueError as error:
@@ -79,7 +91,7 @@ def make_tile(
     scaled = DetectionResult(
         outcome.boxes * np.float32(scale), outcome.scores, outcome.classes, outcome.metadata
     )
-    drawn = annotate(small, scaled, show_labels=show_labels, thickness=2)
+    drawn = annotate(small, scaled, show_labels=show_labels, thickness=2 * DENSITY)
     return Tile(drawn, outcome)
 
 

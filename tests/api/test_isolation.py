@@ -1,4 +1,4 @@
-"""T04 to T07: broken detectors, bad images and full memory cost no other image its result."""
+"""T04 to T07: broken detectors, bad images, silence and full memory cost no other image."""
 
 from __future__ import annotations
 
