@@ -33,6 +33,8 @@ from detkit.benchmark.scenarios import (
     Video,
     scenario,
 )
+from detkit.benchmark.tune_report import TunePoint, TuneReport, TuningError
+from detkit.benchmark.tuner import tune
 
 __all__ = [
     "Answer",
@@ -54,10 +56,14 @@ __all__ = [
     "Scenario",
     "Server",
     "SingleStream",
+    "TunePoint",
+    "TuneReport",
+    "TuningError",
     "Video",
     "benchmark",
     "compare",
     "compare_all",
     "describe_machine",
     "scenario",
+    "tune",
 ]

@@ -16,6 +16,7 @@ from typing import Any
 
 from detkit.api.async_detector import AsyncDetector
 from detkit.benchmark.instruments import Instruments
+from detkit.benchmark.labels import label_of
 from detkit.errors import DetkitError, PartialBatchError
 from detkit.images import RGBImage
 
@@ -110,7 +111,7 @@ class EngineContestant(Contestant):
         self._done: queue.SimpleQueue[Answer] = queue.SimpleQueue()
         self._num_under_way = 0
         self.facts = {
-            "detector": repr(detector.detector),
+            "detector": label_of(detector.detector),
             "max_workers": detector.max_workers,
             "default_batch_size": detector.default_batch_size,
         }
@@ -179,7 +180,7 @@ def as_contestant(given: Any, instruments: Instruments) -> Contestant:
             "a contestant must be a Contestant, an AsyncDetector, a detector or a function of one "
             f"image, got {type(given).__name__}"
         )
-    return LoopContestant(partial(_one_by_one, detect), instruments, {"detector": repr(given)})
+    return LoopContestant(partial(_one_by_one, detect), instruments, {"detector": label_of(given)})
 
 
 def _one_by_one(detect: Callable[[RGBImage], Any], images: Sequence[RGBImage]) -> list[Any]:

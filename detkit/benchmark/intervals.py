@@ -65,9 +65,15 @@ class Interval:
             return value
         return f"{value} [{self.low:.{digits}f}, {self.high:.{digits}f}]"
 
-    def as_json(self) -> list[float]:
-        """`[value, low, high]`, rounded to six significant digits."""
-        return [float(f"{number:.6g}") for number in (self.value, self.low, self.high)]
+    def as_json(self) -> list[float | None]:
+        """`[value, low, high]`, rounded to six significant digits; None for NaN."""
+        ends = (self.value, self.low, self.high)
+        return [None if math.isnan(number) else float(f"{number:.6g}") for number in ends]
+
+    @classmethod
+    def from_json(cls, numbers: Sequence[float | None]) -> Interval:
+        """The interval that `as_json` described."""
+        return cls(*(math.nan if number is None else number for number in numbers))
 
 
 def percentile(values: Numbers, rank: float) -> float:

@@ -21,8 +21,9 @@ from detkit.benchmark.intervals import MIN_ROUNDS, Interval, ratio_interval
 
 Measure = Callable[[Choice, int], Measurement]
 
-# Shorter tries measure the clock and the scheduler.
+# Shorter tries measure the clock and the scheduler; but a hundred should fit into the time.
 _TRY_S = 0.1
+_TRIES = 100
 # Finalists: no more than six, none that is a quarter behind. One disturbed try costs that much.
 _MAX_FINALISTS = 6
 _FINAL_SHARE = 0.75
@@ -92,6 +93,7 @@ class Search:
         self._clock = clock
         self._budget_s = budget_s
         self._witnesses = witnesses
+        self._try_s = min(_TRY_S, budget_s / _TRIES)
         self._started = clock()
         self.points: dict[Choice, Point] = {}
         self.num_rounds = 0
@@ -271,7 +273,7 @@ class Search:
     def _try(self, choice: Choice) -> Measurement:
         point = self.points.setdefault(choice, Point(choice))
         rates = [p.images_per_s for p in self.points.values() if p.tries and p.images_per_s > 0]
-        waves = math.ceil(_TRY_S * max(rates, default=0.0) / choice.in_flight)
+        waves = math.ceil(self._try_s * max(rates, default=0.0) / choice.in_flight)
         made = self._measure(choice, max(1, waves) * choice.in_flight)
         point.tries.append(made)
         return made

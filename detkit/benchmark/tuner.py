@@ -1,0 +1,227 @@
+"""`tune`: which workers and batch size suit this detector, these images and this machine.
+
+Joins the trials on the living detector, the search and the cache. The search decides; see there.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from detkit.api.async_detector import AsyncDetector
+from detkit.benchmark.advice import advise, gain_of_batching, gain_of_workers
+from detkit.benchmark.choices import (
+    BATCH_SIZES,
+    Choice,
+    Goal,
+    Space,
+    default_workers,
+    parse_goal,
+    variants_of,
+)
+from detkit.benchmark.instruments import Instruments
+from detkit.benchmark.intervals import Interval, median_interval
+from detkit.benchmark.labels import label_of
+from detkit.benchmark.machine import Machine, describe_machine
+from detkit.benchmark.search import Point, Search
+from detkit.benchmark.trials import Trials, can_use_workers
+from detkit.benchmark.tune_cache import cache_file, recall, remember
+from detkit.benchmark.tune_report import TunePoint, TuneReport, TuningError
+from detkit.images import RGBImage, validate_image
+
+# A remembered answer is trusted while its setting runs within this of its old speed. A new
+# model of the same name, a busier machine or another power plan all show as more.
+_SAME_SPEED = 0.25
+_SEED = 0
+
+
+def tune(
+    detector: AsyncDetector,
+    images: Iterable[RGBImage],
+    *,
+    seconds: float = 20.0,
+    goal: str = "throughput",
+    workers: Sequence[int] | None = None,
+    batch_sizes: Sequence[int] = BATCH_SIZES,
+    make: Callable[..., Any] | None = None,
+    options: Mapping[str, Sequence[Any]] | None = None,
+    num_callers: int = 1,
+    use_cache: bool = True,
+    instruments: Instruments | None = None,
+) -> TuneReport:
+    """Find the setting that suits this detector, these images and this machine.
+
+    Blocks for about `seconds`. The detector's own setting is the same before and after; call
+    `apply()` on the report to take the chosen one. Other work on the detector disturbs the
+    measurement.
+
+    Args:
+        detector: What to tune.
+        images: Images like those to come, uint8 RGB; used round and round. One is enough, but
+            says nothing about others.
+        seconds: How long to search, in seconds.
+        goal: "throughput" (most images per second), "latency" (least time for one image), or
+            like "fps>=30" (least time among those that keep up).
+        workers: Worker counts to try; by default powers of two up to twice the cores.
+        batch_sizes: Batch sizes to try.
+        make: Makes a loaded detector, called as `make(**choice)` with one value of each option.
+        options: What `make` may be called with, such as
+            `{"num_threads": [1, 2], "precision": ["fp32", "bf16"]}`.
+        num_callers: With "latency": how many callers wait for single images at once.
+        use_cache: Whether an earlier answer to the same question may be taken after one check,
+            and this one kept.
+        instruments: Clocks; the machine's own by default.
+
+    Returns:
+        The table of what was tried, the chosen setting, and one sentence of advice. Where the
+        time was too short it says so, and the choice is the best so far.
+
+    Raises:
+        ValueError: If there are no images, or a number is out of range.
+        InvalidImageError: If an image is not uint8 RGB.
+        TuningError: If every image failed with every setting.
+        DetectorClosed: After shutdown.
+
+    Example:
+        >>> from detkit import AsyncDetector
+        >>> from detkit.testing import FakeDetector, numbered_image
+        >>> with AsyncDetector(FakeDetector(delay_s=0.002)) as detector:
+        ...     report = tune(detector, [numbered_image(1)], seconds=0.5, use_cache=False)
+        ...     report.apply()
+        >>> detector.default_batch_size == report.best.batch_size
+        True
+    """
+    checked = [validate_image(image) for image in images]
+    _check(checked, seconds, num_callers, make, options)
+    wanted = parse_goal(goal)
+    space = _space(detector, workers, batch_sizes, options)
+    machine = describe_machine()
+    tools = instruments or Instruments()
+    path = cache_file(machine, detector.detector, checked, wanted, space, num_callers)
+    with Trials(detector, checked, wanted, make, num_callers, tools) as trials:
+        report = _recalled(recall(path), trials) if use_cache else None
+        if report is None:
+            report = _search(detector, trials, space, wanted, seconds, tools, machine)
+            if use_cache and report.is_decided:
+                remember(path, report)
+    return replace(report, detector=detector, make=make)
+
+
+def _search(
+    detector: AsyncDetector,
+    trials: Trials,
+    space: Space,
+    goal: Goal,
+    seconds: float,
+    tools: Instruments,
+    machine: Machine,
+) -> TuneReport:
+    today = Choice(detector.max_workers, detector.default_batch_size)
+    witnesses = (today,) if today in space.all() else ()
+    search = Search(space, goal, trials.measure, tools.clock, seconds, witnesses)
+    search.run()
+    best = search.best()
+    if best is None:
+        raise TuningError(
+            f"every image failed with every setting that was tried: {trials.first_error}"
+        )
+    batching, parallel = gain_of_batching(search), gain_of_workers(search)
+    advice = advise(
+        best,
+        goal,
+        batching=batching,
+        parallel=parallel,
+        is_decided=search.is_decided,
+        seconds=seconds,
+    )
+    return TuneReport(
+        goal=str(goal),
+        best=best.choice,
+        points=tuple(_point(p, best) for p in search.ranked()),
+        advice=advice,
+        is_decided=search.is_decided,
+        batching=batching,
+        parallel=parallel,
+        elapsed_s=search.elapsed_s,
+        machine=machine,
+        model=label_of(detector.detector),
+        notes=tuple(_notes(search, trials)),
+    )
+
+
+def _recalled(report: TuneReport | None, trials: Trials) -> TuneReport | None:
+    """An earlier answer, if its setting still runs as fast as it did."""
+    if report is None or not report.points:
+        return None
+    known = next((p for p in report.points if p.choice == report.best), None)
+    if known is None:
+        return None
+    made = trials.measure(report.best, 4 * report.best.in_flight)
+    by_latency = report.goal == "latency"
+    now, then = (
+        (made.latency_s, known.latency_s)
+        if by_latency
+        else (made.images_per_s, known.images_per_s.value)
+    )
+    if not (now > 0 and then > 0) or math.isinf(now) or abs(math.log(now / then)) > _SAME_SPEED:
+        return None
+    return replace(report, from_cache=True)
+
+
+def _space(
+    detector: AsyncDetector,
+    workers: Sequence[int] | None,
+    batch_sizes: Sequence[int],
+    options: Mapping[str, Sequence[Any]] | None,
+) -> Space:
+    counts: tuple[int, ...] = (1,)
+    if workers is not None:
+        counts = tuple(workers)
+    elif can_use_workers(detector.detector):
+        counts = default_workers(describe_machine().cores)
+    return Space(counts, tuple(batch_sizes), variants_of(options or {}))
+
+
+def _point(point: Point, best: Point) -> TunePoint:
+    rates = [t.images_per_s for t in point.tries]
+    rate = median_interval(rates, np.random.default_rng(_SEED))
+    fate = "chosen" if point is best else point.fate
+    if not fate:
+        fate = "raced" if point.race else "behind"
+    if point.images_per_s == 0:
+        fate = "failed"
+        rate = Interval(0.0, math.nan, math.nan)
+    return TunePoint(point.choice, rate, point.latency_s, len(point.tries), point.num_failed, fate)
+
+
+def _notes(search: Search, trials: Trials) -> list[str]:
+    notes = list(trials.notes)
+    if search.too_dear:
+        sizes = ", ".join(str(c) for c in search.too_dear[:3])
+        more = f" and {len(search.too_dear) - 3} more" if len(search.too_dear) > 3 else ""
+        notes.append(f"not tried, as one try takes too large a part of the time: {sizes}{more}")
+    num_failed = sum(p.num_failed for p in search.points.values())
+    if num_failed and trials.first_error:
+        notes.append(f"{num_failed} images failed meanwhile, the first with {trials.first_error}")
+    return notes
+
+
+def _check(
+    images: Sequence[RGBImage],
+    seconds: float,
+    num_callers: int,
+    make: Callable[..., Any] | None,
+    options: Mapping[str, Sequence[Any]] | None,
+) -> None:
+    if not images:
+        raise ValueError("there are no images to tune with")
+    if not 0 < seconds < math.inf:
+        raise ValueError(f"seconds must be positive, got {seconds!r}")
+    if num_callers < 1:
+        raise ValueError(f"num_callers must be at least 1, got {num_callers!r}")
+    if bool(options) and make is None:
+        raise ValueError("options need a factory: pass make as well")
