@@ -47,7 +47,7 @@ def prepare(folder: Path) -> None:
             sink.write(frame)
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.watchdog(300)
 def test_every_python_block_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DETKIT_OFFLINE", "1")

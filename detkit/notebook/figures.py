@@ -53,7 +53,7 @@ class Picture(Figure):
                 height / self.height_px,
             )
         )
-        axes.imshow(image, interpolation="auto", aspect="auto")
+        axes.imshow(image, interpolation="antialiased", aspect="auto")
         axes.set_axis_off()
         return axes
 
