@@ -425,7 +425,7 @@ class AsyncDetector:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.shutdown(cancel_pending=isinstance(error, (KeyboardInterrupt, SystemExit)))
+        self.shutdown(wait=not _is_stop(error), cancel_pending=_is_stop(error))
 
     async def __aenter__(self) -> Self:
         return self
@@ -436,7 +436,10 @@ class AsyncDetector:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        await self.aclose(cancel_pending=isinstance(error, asyncio.CancelledError))
+        if _is_stop(error):
+            self.shutdown(wait=False, cancel_pending=True)
+        else:
+            await self.aclose()
 
     def __repr__(self) -> str:
         name = type(self.detector).__name__
@@ -527,6 +530,15 @@ async def detect_multiple_async(
             for index, o in enumerate(outcomes)
         ]
     )
+
+
+def _is_stop(error: BaseException | None) -> bool:
+    """Whether a `with` block ends because somebody wants it to end now.
+
+    Then it does not wait for a call of the detector that may take long: what runs is finished
+    behind its back, what waits is not begun.
+    """
+    return isinstance(error, (KeyboardInterrupt, SystemExit, asyncio.CancelledError))
 
 
 def _stage(error: BaseException) -> Stage:

@@ -13,6 +13,7 @@ import numpy as np
 
 from detkit.api.engine import Engine, Item
 from detkit.api.replies import Collector, LoopReplies
+from detkit.api.waiting import wait_for
 from detkit.api.workers import Failed
 from detkit.detection.abstract import DetectionSettings
 from detkit.errors import (
@@ -73,9 +74,9 @@ class BatchCall:
         """
         try:
             self._submit()
-            if not self._complete.wait(timeout_s):
+            if not wait_for(self._complete.wait, timeout_s):
                 self._engine.expire(self._items, timeout_s or 0.0)
-                self._complete.wait()
+                wait_for(self._complete.wait)
         except BaseException:
             self._engine.cancel(self._items)
             raise

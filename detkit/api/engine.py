@@ -19,6 +19,7 @@ from detkit.api.pool import WorkerPool, pool_of_this_thread
 from detkit.api.replica import DetectorFacts, check_settings
 from detkit.api.replies import Reply
 from detkit.api.statistics import EngineStatistics, Recorder
+from detkit.api.waiting import HEARTBEAT_S
 from detkit.api.workers import Done, Failed, ImageItem, Outcome
 from detkit.detection.abstract import DEFAULT_SETTINGS, DetectionSettings
 from detkit.errors import (
@@ -177,7 +178,7 @@ class Engine:
             return
         with self._lock:
             while self.batcher.is_full and self.batcher.overflow == "block" and not self._closing:
-                self._space.wait()
+                self._space.wait(HEARTBEAT_S)  # see `waiting`
 
     def cancel(self, items: Iterable[Item]) -> int:
         """Their callers gave up: what waits never reaches the detector.

@@ -18,9 +18,11 @@ import weakref
 from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
 from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeoutError
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 from detkit.api.replies import LoopReplies
+from detkit.api.waiting import wait_for
 from detkit.errors import DetkitError, InvalidImageError, ItemFailure, Stage
 from detkit.images import RGBImage
 from detkit.results import DetectionResult
@@ -61,6 +63,7 @@ def iterate_sync(
     source = iter(images)
     pending: deque[_Entry] = deque()
     finished: queue.SimpleQueue[_Entry] = queue.SimpleQueue()
+    chosen: list[_Entry] = []
     source_error: BaseException | None = None
     num_in, is_exhausted = 0, False
 
@@ -82,6 +85,16 @@ def iterate_sync(
     def is_ready() -> bool:
         return pending[0].future.done() if ordered else not finished.empty()
 
+    def wait_for_next(timeout_s: float) -> bool:
+        try:
+            if ordered:
+                pending[0].future.exception(timeout_s)
+            else:
+                chosen.append(finished.get(timeout=timeout_s))
+        except (FutureTimeoutError, queue.Empty):
+            return False
+        return True
+
     try:
         while True:
             if not is_exhausted and len(pending) < window:
@@ -90,9 +103,9 @@ def iterate_sync(
                 take_one_in()
             if not pending:
                 break
-            entry = pending[0] if ordered else finished.get()
-            pending.remove(entry)
-            entry.future.exception()  # waits
+            wait_for(wait_for_next)
+            entry = pending[0] if ordered else chosen.pop()
+            pending.remove(entry)  # not before the wait: what is pending is cancelled in the end
             yield _conclude(entry, on_error)
             del entry
         if source_error is not None:

@@ -14,9 +14,11 @@ import threading
 import time
 from collections import deque
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Protocol
 
 from detkit.api.replica import Replica
+from detkit.api.waiting import wait_for
 from detkit.api.watchdog import Watchdog
 from detkit.api.workers import Done, enter_window, replica_died, run_isolated
 from detkit.detection.abstract import AbstractDetector
@@ -38,6 +40,11 @@ _here = threading.local()
 def pool_of_this_thread() -> WorkerPool | None:
     """The pool whose worker the calling thread is."""
     return getattr(_here, "pool", None)
+
+
+def _has_ended(thread: threading.Thread, timeout_s: float) -> bool:
+    thread.join(timeout_s)
+    return not thread.is_alive()
 
 
 class Host(Protocol):
@@ -212,8 +219,8 @@ class WorkerPool:
             if not threads:
                 return True
             for thread in threads:
-                thread.join(None if deadline is None else max(0.0, deadline - time.monotonic()))
-                if thread.is_alive():
+                left_s = None if deadline is None else deadline - time.monotonic()
+                if not wait_for(partial(_has_ended, thread), left_s):
                     return False
 
     # -- the life of a worker -----------------------------------------------------------------

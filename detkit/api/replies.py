@@ -16,16 +16,12 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Any, Protocol
 
+from detkit.api.waiting import HEARTBEAT_S
 from detkit.api.workers import Failed, Outcome
 from detkit.errors import DetkitError
 from detkit.results import DetectionResult
 
 logger = logging.getLogger("detkit")
-
-# While something is awaited, the loop wakes at least this often. A kernel's Stop button arrives
-# as a signal that an idle loop does not notice: measured, an `await` in ipykernel 7.4 ended
-# after 5 s or never without such a timer, and after 0.15 to 0.28 s with it.
-HEARTBEAT_S = 0.1
 
 
 class Reply(Protocol):

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from detkit import AsyncDetector, DetectionResult, detect_multiple_async
-from detkit.api.replies import HEARTBEAT_S
+from detkit.api.waiting import HEARTBEAT_S
 from detkit.images import RGBImage
 from detkit.testing import FakeDetector, Gates, numbered_image, result_number
 

@@ -1,0 +1,150 @@
+"""T22: the Stop button of a real kernel ends a cell at once and leaves the detector usable."""
+
+from __future__ import annotations
+
+import ast
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jupyter_client.blocking.client import BlockingKernelClient
+from jupyter_client.manager import KernelManager
+
+ROOT = Path(__file__).resolve().parents[2]
+STOP_BOUND_S = 0.5
+NEXT_CELL_BOUND_S = 1.0
+
+# One call takes 0.25 s for images from 1000 on, and 4 s for those from 2000 on.
+SETUP = """
+import asyncio, threading
+from detkit import AsyncDetector, detect_multiple_async
+from detkit.testing import (
+    FakeDetector, image_number, numbered_image, numbered_result, result_number
+)
+
+entered = threading.Event()
+
+def behave(images):
+    numbers = [image_number(image) for image in images]
+    if max(numbers) >= 1000:
+        entered.set()
+        threading.Event().wait(4 if max(numbers) >= 2000 else 0.25)
+    return [numbered_result(number) for number in numbers]
+
+def new_detector():
+    return AsyncDetector(FakeDetector(behaviour=behave), max_workers=16, default_batch_size=1)
+
+def announce():
+    entered.clear()
+    threading.Thread(target=lambda: (entered.wait(10), print("started", flush=True))).start()
+
+detector = new_detector()
+very_slow = numbered_image(2000)
+many = [numbered_image(1000 + n) for n in range(400)]
+"""
+
+CELLS = {
+    "await one": "await detector.detect_async(very_slow)",
+    "await batch": "await detector.detect_batch_async(many)",
+    "gather": "await detect_multiple_async(detector, many)",
+    "stream": "async for result in detector.stream(iter(many)): pass",
+    "sync one": "detector.detect(very_slow)",
+    "sync batch": "detector.detect_batch(many)",
+    "sync map": "for result in detector.map(many): pass",
+    "close": "detector.submit(very_slow); await detector.aclose()",
+    "with": "with new_detector() as other: other.detect(very_slow)",
+    "async with": "async with new_detector() as other: await other.detect_async(very_slow)",
+}
+
+STATE = """
+async def state():
+    global detector
+    if detector.get_stats()["shutdown"]:
+        detector = new_detector()
+    number = result_number(await detector.detect_async(numbered_image(7)))
+    stats = detector.statistics()
+    tasks = [t for t in asyncio.all_tasks() if "detkit" in repr(t.get_coro())]
+    return [number, stats.queue_depth + stats.blocked + stats.running, len(tasks)]
+answer = await state()
+"""
+
+
+class Kernel:
+    """A running kernel that cells can be sent to."""
+
+    def __init__(self, manager: KernelManager, client: BlockingKernelClient) -> None:
+        self.manager = manager
+        self.client = client
+
+    def start(self, code: str) -> str:
+        # By default a cell that fails takes along what is sent within the next moment.
+        return self.client.execute(
+            code, user_expressions={"answer": "globals().get('answer')"}, stop_on_error=False
+        )
+
+    def wait_for_output(self, request: str, text: str) -> None:
+        while True:
+            message = self.client.get_iopub_msg(timeout=15)
+            if message["parent_header"].get("msg_id") != request:
+                continue
+            assert message["msg_type"] != "error", message["content"]
+            if message["msg_type"] == "stream" and text in message["content"]["text"]:
+                return
+
+    def reply(self, request: str) -> dict[str, Any]:
+        while True:
+            message = self.client.get_shell_msg(timeout=15)
+            if message["parent_header"].get("msg_id") == request:
+                content: dict[str, Any] = message["content"]
+                return content
+
+    def run(self, code: str) -> Any:
+        content = self.reply(self.start(code))
+        assert content["status"] == "ok", content
+        return ast.literal_eval(content["user_expressions"]["answer"]["data"]["text/plain"])
+
+
+@pytest.fixture(scope="module")
+def kernel() -> Iterator[Kernel]:
+    manager = KernelManager(kernel_name="python3")
+    manager.kernel_spec.argv[0] = sys.executable
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
+    manager.start_kernel(env=environment, extra_arguments=["--log-level=ERROR"])
+    client = manager.blocking_client()
+    client.start_channels()
+    try:
+        client.wait_for_ready(timeout=60)
+        kernel = Kernel(manager, client)
+        kernel.run(SETUP)
+        yield kernel
+    finally:
+        client.stop_channels()
+        manager.shutdown_kernel(now=True)
+
+
+@pytest.mark.watchdog(60)
+@pytest.mark.parametrize("kind", CELLS)
+def test_t22_the_stop_button_ends_a_cell(
+    kernel: Kernel, kind: str, repetitions: Callable[[int, int], int]
+) -> None:
+    assert kernel.run(STATE) == [7, 0, 0]
+    stopped_s, next_s = [], []
+    for _ in range(repetitions(3, 10)):
+        request = kernel.start(f"announce()\n{CELLS[kind]}")
+        kernel.wait_for_output(request, "started")
+        started = time.perf_counter()
+        kernel.manager.interrupt_kernel()
+        content = kernel.reply(request)
+        stopped_s.append(time.perf_counter() - started)
+        assert content["status"] == "error", "the cell ended by itself"
+        assert content["ename"] in {"KeyboardInterrupt", "CancelledError"}, content
+        started = time.perf_counter()
+        assert kernel.run(STATE) == [7, 0, 0]
+        next_s.append(time.perf_counter() - started)
+    print(f"{kind}: stopped in {max(stopped_s):.2f} s, next cell took {max(next_s):.2f} s")
+    assert max(stopped_s) <= STOP_BOUND_S
+    assert max(next_s) <= NEXT_CELL_BOUND_S
