@@ -7,13 +7,14 @@ engine.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 
-from detkit.api.replica import accepts_settings
+from detkit.api.replica import accepts_settings, checked_results
 from detkit.boxes import agreement
 from detkit.detection.abstract import DetectionSettings
 from detkit.errors import describe
@@ -22,8 +23,6 @@ from detkit.results import DetectionResult
 
 Mode = Literal["shared", "replicated", "locked"]
 
-# Overlapping calls that have not all come back after this time count as a deadlock.
-_DEADLOCK_S = 60.0
 # A single difference is enough to prove a race, and races are rare: try often.
 _THREADS = 4
 _ROUNDS = 5
@@ -92,6 +91,7 @@ def check_detector(
     *,
     expected: Sequence[DetectionResult] | None = None,
     try_threads: bool = True,
+    patience_s: float = 60.0,
 ) -> DetectorReport:
     """Try a detector out and tell which mode suits it.
 
@@ -103,11 +103,13 @@ def check_detector(
             otherwise by the sum of scores.
         try_threads: Whether to call one object from several threads at once. A detector with
             native code that does not expect it may crash the process.
+        patience_s: Overlapping calls that have not all come back after so many seconds count as
+            a deadlock. Their threads are left behind.
 
     Returns:
         The findings. Print it.
     """
-    return _Check(detector, images or test_cards(), expected).run(try_threads)
+    return _Check(detector, images or test_cards(), expected, patience_s).run(try_threads)
 
 
 def test_cards(number: int = 4, hw: tuple[int, int] = (96, 128)) -> list[RGBImage]:
@@ -131,7 +133,10 @@ class _Check:
         detector: Any,
         images: Sequence[RGBImage],
         expected: Sequence[DetectionResult] | None,
+        patience_s: float,
     ) -> None:
+        self.patience_s = patience_s
+        self.keeps_contract = True
         self.detector = detector
         self.images = [_read_only(image) for image in images]
         self.expected = expected
@@ -149,22 +154,24 @@ class _Check:
         if not deterministic:
             self.problems.append("the same image gives different results")
         ordered, invariant = self._batches(alone)
+        can_replicate = self._replicates(alone)
+        colour_order = self._colour_order(alone)
+        # Last, because nothing can be asked of a detector that is stuck.
         reentrant, thread_safe = self._threads(alone) if try_threads else (None, None)
         declared = bool(getattr(self.detector, "thread_safe", False))
         if declared and thread_safe is False:
             self.problems.append("it declares thread_safe, and is not")
-        can_replicate = self._replicates(alone)
         shared = declared and thread_safe is not False
         mode: Mode = "shared" if shared else "replicated" if can_replicate else "locked"
         return DetectorReport(
-            keeps_contract=not self.problems,
+            keeps_contract=self.keeps_contract,
             is_deterministic=deterministic,
             is_ordered=ordered,
             is_batch_invariant=invariant,
             is_reentrant=reentrant,
             is_thread_safe=thread_safe,
             keeps_settings_apart=self._settings_apart() if try_threads and shared else None,
-            colour_order=self._colour_order(alone),
+            colour_order=colour_order,
             can_replicate=can_replicate,
             mode=mode,
             problems=tuple(self.problems),
@@ -177,6 +184,7 @@ class _Check:
                 result = self.detector.detect(image)
             except Exception as error:  # noqa: BLE001  whatever it is, it is the finding
                 self.problems.append(f"detect failed on image {index}: {describe(error)}")
+                self.keeps_contract = False
                 return None
             if not isinstance(result, DetectionResult):
                 self.problems.append(
@@ -187,39 +195,34 @@ class _Check:
         return results
 
     def _batches(self, alone: list[DetectionResult]) -> tuple[bool | None, bool | None]:
+        """Whether a batch answers in order, and each image as it does alone."""
         if getattr(self.detector, "detect_batch", None) is None:
             return None, None
         batch_key = getattr(self.detector, "batch_key", None) or (lambda image: image.shape)
         first = batch_key(self.images[0])
         indices = [i for i, image in enumerate(self.images) if batch_key(image) == first]
         forward = self._batch(indices)
-        backward = self._batch(indices[::-1])
+        backward = None if forward is None else self._batch(indices[::-1])
         if forward is None or backward is None:
-            return False, False
+            return None, None
         truth = [alone[i] for i in indices]
         if self._is_same(forward, truth) and self._is_same(backward, truth[::-1]):
-            return True, True
-        distinct = len(indices) > 1 and not self._is_same(truth, truth[::-1])
-        ordered = not (distinct and self._is_same(forward, truth[::-1]))
-        self.problems.append(
-            "a result depends on its neighbours in the batch"
-            if ordered
-            else "detect_batch does not answer in input order"
-        )
-        return ordered, False
+            can_tell_order = not self._is_same(truth, truth[::-1])
+            return True if can_tell_order else None, True if len(indices) > 1 else None
+        if self._is_shuffled(forward, truth) and self._is_shuffled(backward, truth):
+            self.problems.append("detect_batch does not answer in input order")
+            return False, None
+        self.problems.append("a result depends on its neighbours in the batch")
+        return None, False
 
     def _batch(self, indices: Sequence[int]) -> list[DetectionResult] | None:
         try:
-            results = list(self.detector.detect_batch([self.images[i] for i in indices]))
+            raw = self.detector.detect_batch([self.images[i] for i in indices])
+            return checked_results(raw, len(indices), self.detector)
         except Exception as error:  # noqa: BLE001
             self.problems.append(f"detect_batch failed: {describe(error)}")
+            self.keeps_contract = False
             return None
-        if len(results) != len(indices):
-            self.problems.append(
-                f"detect_batch returned {len(results)} results for {len(indices)} images"
-            )
-            return None
-        return results
 
     def _threads(self, alone: list[DetectionResult]) -> tuple[bool, bool]:
         """Whether overlapping calls of one object all return, and return the right results."""
@@ -236,7 +239,7 @@ class _Check:
                     if not self._is_same([result], [alone[index]]):
                         wrong.append("another image's result")
 
-        if not _together(work, _THREADS):
+        if not _together(work, _THREADS, self.patience_s):
             self.problems.append("overlapping calls do not return: it deadlocks")
             return False, False
         return True, not wrong
@@ -246,17 +249,25 @@ class _Check:
             return None
         choices = [DetectionSettings(confidence_threshold=t) for t in (0.05, 0.5, 0.9)]
         image = self.images[0]
-        alone = [self.detector.detect(image, settings=choice) for choice in choices]
-        wrong: list[int] = []
+        try:
+            alone = [self.detector.detect(image, settings=choice) for choice in choices]
+        except Exception as error:  # noqa: BLE001
+            self.problems.append(f"detect failed with settings: {describe(error)}")
+            return False
+        wrong: list[str] = []
 
         def work(offset: int) -> None:
             for step in range(_ROUNDS * len(choices)):
                 index = (offset + step) % len(choices)
-                result = self.detector.detect(image, settings=choices[index])
-                if not self._is_same([result], [alone[index]]):
-                    wrong.append(index)
+                try:
+                    result = self.detector.detect(image, settings=choices[index])
+                except Exception as error:  # noqa: BLE001
+                    wrong.append(describe(error))
+                else:
+                    if not self._is_same([result], [alone[index]]):
+                        wrong.append("another call's settings")
 
-        apart = _together(work, _THREADS) and not wrong
+        apart = _together(work, _THREADS, self.patience_s) and not wrong
         if not apart:
             self.problems.append("settings of one call change the result of another")
         return apart
@@ -279,10 +290,15 @@ class _Check:
         return True
 
     def _colour_order(self, alone: list[DetectionResult]) -> Literal["rgb", "bgr"] | None:
-        swapped = [
-            self.detector.detect(_read_only(np.ascontiguousarray(image[..., ::-1])))
-            for image in self.images
-        ]
+        try:
+            swapped = [
+                self.detector.detect(_read_only(np.ascontiguousarray(image[..., ::-1])))
+                for image in self.images
+            ]
+        except Exception as error:  # noqa: BLE001
+            self.problems.append(f"detect failed on other colours: {describe(error)}")
+            self.keeps_contract = False
+            return None
         as_rgb, as_bgr = self._quality(alone), self._quality(swapped)
         if as_bgr > as_rgb * 1.05 + 1e-6:
             self.problems.append("it does better on BGR: convert RGB to what it expects")
@@ -297,6 +313,16 @@ class _Check:
             for r, t in zip(results, self.expected, strict=True)
         )
 
+    def _is_shuffled(self, a: Sequence[DetectionResult], b: Sequence[DetectionResult]) -> bool:
+        """Whether `a` holds what `b` holds, in whatever order."""
+        left = list(b)
+        for result in a:
+            match = next((i for i, r in enumerate(left) if self._is_same([result], [r])), None)
+            if match is None:
+                return False
+            del left[match]
+        return True
+
     @staticmethod
     def _is_same(a: Sequence[DetectionResult] | None, b: Sequence[DetectionResult] | None) -> bool:
         if a is None or b is None or len(a) != len(b):
@@ -310,7 +336,7 @@ class _Check:
         )
 
 
-def _together(work: Callable[[int], None], num_threads: int) -> bool:
+def _together(work: Callable[[int], None], num_threads: int, patience_s: float) -> bool:
     """Run `work(index)` on threads that start at the same moment; False if one does not return."""
     start = threading.Barrier(num_threads)
 
@@ -321,8 +347,9 @@ def _together(work: Callable[[int], None], num_threads: int) -> bool:
     threads = [threading.Thread(target=run, args=(i,), daemon=True) for i in range(num_threads)]
     for thread in threads:
         thread.start()
+    deadline = time.monotonic() + patience_s
     for thread in threads:
-        thread.join(_DEADLOCK_S)
+        thread.join(max(0.0, deadline - time.monotonic()))
     return not any(thread.is_alive() for thread in threads)
 
 
