@@ -15,11 +15,11 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from os import PathLike
 
 import pytest
+from plain_detector import PlainDetector, detect_in_child
 
-from detkit import AbstractDetector, AsyncDetector, DetectionResult
+from detkit import AsyncDetector, DetectionResult
 from detkit.errors import DetectorClosed, ForkedDetectorError
 from detkit.images import RGBImage
 from detkit.testing import FakeDetector, image_number, numbered_image, result_number
@@ -60,18 +60,6 @@ def in_forked_child(work: Callable[[], object]) -> None:
         complaint = pipe.read()
     assert ended[0] == child, f"the child hung {complaint}"
     assert os.waitstatus_to_exitcode(ended[1]) == 0, complaint
-
-
-class PlainDetector(AbstractDetector):
-    """Knows no lock, so that it can be pickled."""
-
-    is_loaded = True
-
-    def load_model(self, model_path: str | PathLike[str], device: str = "cpu") -> None:
-        pass
-
-    def detect(self, image: RGBImage) -> DetectionResult:
-        return DetectionResult([[0, 0, image_number(image), 1]], [1.0], [0])
 
 
 @contextmanager
@@ -283,12 +271,6 @@ def test_t18_a_child_ends_its_interpreter_in_the_usual_way(
 
 
 # -- spawn ----------------------------------------------------------------------------------------
-
-
-def detect_in_child(detector: AsyncDetector, numbers: list[int]) -> list[int]:
-    with detector:
-        results = detector.detect_batch([numbered_image(n) for n in numbers])
-    return [result_number(r) for r in results]
 
 
 def test_t18_a_pickled_detector_keeps_every_setting_and_works() -> None:
