@@ -1,0 +1,35 @@
+"""Panels for notebooks: watch a video, browse results, turn the sliders of a benchmark.
+
+Each panel is shown as the last value of a cell or with `display`. Everything is imported when it
+is first used; panels load ipywidgets, tables load pandas.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from detkit.widgets.benchmark_panel import BenchmarkPanel
+    from detkit.widgets.result_browser import ResultBrowser
+    from detkit.widgets.video_preview import VideoPreview
+
+_HOMES = {
+    "BenchmarkPanel": "benchmark_panel",
+    "ResultBrowser": "result_browser",
+    "VideoPreview": "video_preview",
+}
+
+__all__ = ["BenchmarkPanel", "ResultBrowser", "VideoPreview"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,180 @@
+"""`Panel`: what every panel has: a frame, a status line, a place for errors, and an end.
+
+State goes one way: a control calls a method of the panel's model, the model changes, and the
+panel posts to its screen what follows from that. Knows ipywidgets and the screen; never a frame,
+a result or a detector.
+"""
+
+from __future__ import annotations
+
+import atexit
+import weakref
+from collections.abc import Callable, Sequence
+from html import escape
+from typing import Any
+
+import ipywidgets
+
+from detkit.errors import describe
+from detkit.widgets.screen import Screen
+
+# JupyterLab's own variables, so that a panel follows the theme; what comes after the comma is for
+# places without them. The two alarm colours have a contrast above 4.5 on white and on #111.
+_STYLE = """<style>
+.detkit-panel { border: 1px solid var(--jp-border-color2, #8884); border-radius: 6px;
+  padding: 8px 10px; color: var(--jp-ui-font-color1, inherit); overflow: hidden; }
+.detkit-panel .detkit-title { font-weight: 600; font-size: 14px; line-height: 24px; }
+.detkit-panel .detkit-note { color: var(--jp-ui-font-color1, inherit); line-height: 20px;
+  font-variant-numeric: tabular-nums; }
+.detkit-panel .detkit-faint { color: var(--jp-ui-font-color2, inherit); }
+.detkit-panel .detkit-error { border-left: 4px solid #d1442f; padding: 4px 8px;
+  line-height: 20px; background: rgba(209, 68, 47, 0.12); }
+.detkit-panel table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
+.detkit-panel th, .detkit-panel td { padding: 3px 10px; text-align: right; line-height: 18px;
+  border-bottom: 1px solid var(--jp-border-color2, #8884); white-space: nowrap; }
+.detkit-panel th { font-weight: 600; }
+.detkit-panel td.detkit-text, .detkit-panel th.detkit-text { text-align: left; }
+.detkit-panel tr.detkit-best td { font-weight: 700;
+  background: rgba(46, 160, 67, 0.16); }
+.detkit-panel img { border-radius: 4px; }
+.detkit-panel .widget-image { align-self: flex-start; object-fit: contain; }
+</style>"""
+
+_live: weakref.WeakSet[Panel] = weakref.WeakSet()
+
+
+class Panel:
+    """Base of all panels. Show it as the last value of a cell, or with `display(panel)`.
+
+    Attributes:
+        widget: The ipywidgets box, for those who build it into a layout of their own.
+        is_closed: Whether `close` was called.
+    """
+
+    def __init__(self, title: str) -> None:
+        self.is_closed = False
+        self.title = title
+        self.screen = Screen(self.show_error)
+        self.controls: list[Any] = []
+        self._error = ipywidgets.HTML(layout=ipywidgets.Layout(display="none"))
+        self._status = ipywidgets.HTML()
+        self.widget = ipywidgets.VBox()
+        self.widget.add_class("detkit-panel")
+        _live.add(self)
+
+    def fill(self, children: Sequence[Any]) -> None:
+        """Put the parts of the panel below its title, and errors and status below them."""
+        head = ipywidgets.HTML(f'{_STYLE}<span class="detkit-title">{escape(self.title)}</span>')
+        self.widget.children = (head, *children, self._status, self._error)
+
+    # -- what is said --------------------------------------------------------------------------
+
+    @property
+    def error_text(self) -> str:
+        """The error shown now, as HTML; empty if there is none."""
+        return str(self._error.value)
+
+    @property
+    def status_text(self) -> str:
+        """The status line shown now, as HTML."""
+        return str(self._status.value)
+
+    def show_error(self, error: BaseException | str) -> None:
+        """Show an error in the panel until the next one, or until `clear_error`."""
+        text = error if isinstance(error, str) else describe(error, 600)
+        with self.screen.lock:
+            if not self.is_closed:
+                self._error.value = f'<div class="detkit-error" role="alert">{escape(text)}</div>'
+                self._error.layout.display = "block"
+
+    def clear_error(self) -> None:
+        """Take the error away."""
+        with self.screen.lock:
+            if not self.is_closed and self._error.value:
+                self._error.value = ""
+                self._error.layout.display = "none"
+
+    def say(self, text: str) -> None:
+        """Show one line of plain text below the panel."""
+        with self.screen.lock:
+            if not self.is_closed:
+                line = f'<div class="detkit-note" role="status" aria-live="polite">{escape(text)}'
+                self._status.value = f"{line}</div>"
+
+    # -- controls ------------------------------------------------------------------------------
+
+    def on_click(self, button: Any, action: Callable[[], object]) -> None:
+        """Call `action` when the button is pressed; what it raises is shown in the panel."""
+        button.on_click(lambda _: self.guard(action))
+
+    def on_change(self, control: Any, action: Callable[[Any], object], name: str = "value") -> None:
+        """Call `action` with the new value; what it raises is shown in the panel."""
+        control.observe(lambda change: self.guard(lambda: action(change["new"])), name)
+
+    def guard(self, action: Callable[[], object]) -> None:
+        """Run a callback with the screen's lock held, and show what it raises."""
+        with self.screen.lock:
+            if self.is_closed:
+                return
+            try:
+                action()
+            except Exception as error:  # noqa: BLE001  shown, never lost to a log
+                self.show_error(error)
+
+    # -- the end -------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """End the panel's work and take it from the page. Idempotent, from any thread."""
+        if self.is_closed:
+            return
+        self.is_closed = True
+        self.stop_work()
+        self.screen.close()
+        with self.screen.lock:
+            _close_tree(self.widget)
+
+    def stop_work(self) -> None:
+        """End whatever runs for this panel; called once, before its widgets go."""
+
+    def __enter__(self) -> Any:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    # -- in the notebook -----------------------------------------------------------------------
+
+    def fallback_html(self) -> str:
+        """What a saved notebook shows where widgets do not live."""
+        return f"<p>{escape(self.title)}</p>"
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, Any]:
+        if self.is_closed:
+            return {"text/plain": f"<{type(self).__name__}, closed>"}
+        with self.screen.lock:
+            return {
+                "application/vnd.jupyter.widget-view+json": {
+                    "version_major": 2,
+                    "version_minor": 0,
+                    "model_id": self.widget.model_id,
+                },
+                "text/html": self.fallback_html(),
+                "text/plain": repr(self),
+            }
+
+    def __repr__(self) -> str:
+        state = ", closed" if self.is_closed else ""
+        return f"<{type(self).__name__} {self.title!r}{state}>"
+
+
+def _close_tree(widget: Any) -> None:
+    for child in getattr(widget, "children", ()):
+        _close_tree(child)
+    widget.close()
+
+
+@atexit.register
+def _close_all() -> None:
+    # A thread inside OpenCV or a decoder when the interpreter ends would abort the process.
+    for panel in list(_live):
+        panel.close()

@@ -1,0 +1,95 @@
+"""Pixels for the browser: pictures shrunk with their boxes, drawn, and encoded as JPEG.
+
+Knows results, drawing and OpenCV; never a widget or a notebook.
+"""
+
+from __future__ import annotations
+
+from base64 import b64encode
+
+import cv2
+import numpy as np
+
+from detkit.drawing import annotate
+from detkit.images import RGBImage
+from detkit.results import DetectionResult
+
+_MIN_QUALITY, _MAX_QUALITY = 40, 85
+
+
+def shrunk(
+    image: RGBImage, result: DetectionResult | None, max_wh: tuple[int, int]
+) -> tuple[RGBImage, DetectionResult | None]:
+    """The picture and its boxes, scaled down to fit into `max_wh`; unchanged if they do."""
+    height, width = image.shape[:2]
+    scale = min(1.0, max_wh[0] / width, max_wh[1] / height)
+    if scale == 1.0:
+        return image, result
+    size_wh = (max(1, round(width * scale)), max(1, round(height * scale)))
+    # Up to a half, bilinear loses nothing that shows, in a tenth of the time of area averaging.
+    how = cv2.INTER_LINEAR if scale >= 0.5 else cv2.INTER_AREA
+    small = np.asarray(cv2.resize(image, size_wh, interpolation=how), dtype=np.uint8)
+    if result is None:
+        return small, None
+    factors = np.array([size_wh[0] / width, size_wh[1] / height] * 2, dtype=np.float32)
+    boxes = result.boxes * factors
+    return small, DetectionResult(boxes, result.scores, result.classes, result.metadata)
+
+
+def drawn(
+    image: RGBImage,
+    result: DetectionResult | None,
+    max_wh: tuple[int, int],
+    *,
+    show_labels: bool = True,
+) -> RGBImage:
+    """The picture with its boxes, no larger than `max_wh`."""
+    small, boxes = shrunk(image, result, max_wh)
+    if boxes is None:
+        return small
+    return annotate(small, boxes, show_labels=show_labels)
+
+
+def encode_jpeg(image: RGBImage, quality: int = 80) -> bytes:
+    """An RGB picture as the bytes of a JPEG file."""
+    bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+    done, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    if not done:
+        raise ValueError(f"a picture of shape {image.shape} cannot be encoded as JPEG")
+    return bytes(data)
+
+
+def placeholder(size_wh: tuple[int, int], max_wh: tuple[int, int]) -> bytes:
+    """A grey JPEG in the shape of the pictures to come."""
+    scale = min(1.0, max_wh[0] / size_wh[0], max_wh[1] / size_wh[1])
+    width, height = (max(1, round(side * scale)) for side in size_wh)
+    return encode_jpeg(np.full((height, width, 3), 128, np.uint8))
+
+
+class JpegBudget:
+    """Encodes a series of pictures, each at about `max_bytes` at most.
+
+    A picture that comes out larger lowers the quality of those after it, in steps that the eye
+    hardly sees; small ones raise it again.
+
+    Attributes:
+        quality: Of the next picture, from 40 to 85.
+    """
+
+    def __init__(self, max_bytes: int = 150_000) -> None:
+        self.max_bytes = max_bytes
+        self.quality = _MAX_QUALITY - 5
+
+    def encode(self, image: RGBImage) -> bytes:
+        """The picture as JPEG."""
+        data = encode_jpeg(image, self.quality)
+        if len(data) > self.max_bytes:
+            self.quality = max(_MIN_QUALITY, self.quality - 10)
+        elif len(data) < 0.6 * self.max_bytes:
+            self.quality = min(_MAX_QUALITY, self.quality + 1)
+        return data
+
+
+def data_url(jpeg: bytes) -> str:
+    """JPEG bytes as the `src` of an `<img>`."""
+    return f"data:image/jpeg;base64,{b64encode(jpeg).decode('ascii')}"

@@ -1,0 +1,197 @@
+"""The controls of `VideoPreview`: buttons, sliders and the line of numbers, and how they lie.
+
+Every control calls one method of the preview. Knows ipywidgets; never a thread or a picture.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+import ipywidgets
+
+from detkit.errors import ItemFailure
+from detkit.results import DetectionResult
+
+if TYPE_CHECKING:
+    from detkit.widgets.playing import Shown, State
+    from detkit.widgets.video_preview import VideoPreview
+
+_SPEEDS: tuple[tuple[str, float | None], ...] = (
+    ("0.25×", 0.25),
+    ("0.5×", 0.5),
+    ("1×", 1.0),
+    ("2×", 2.0),
+    ("4×", 4.0),
+    ("as fast as possible", None),
+)
+_FLOOR = 0.05
+
+
+class PreviewControls:
+    """Makes the widgets of one preview and keeps them in step with it."""
+
+    def __init__(
+        self, preview: VideoPreview, num_frames: int | None, confidence_threshold: float
+    ) -> None:
+        self._preview = preview
+        self._is_showing = False  # the kernel moves the position slider, not a person
+        button = ipywidgets.Button
+        narrow = ipywidgets.Layout(width="90px")
+        self.play = button(description="Play", icon="play", tooltip="Play or pause", layout=narrow)
+        self.step = button(
+            description="Step", icon="step-forward", tooltip="Show the next frame", layout=narrow
+        )
+        self.save = button(
+            description="Snapshot",
+            icon="camera",
+            tooltip="Save this frame with its boxes as a picture file",
+            layout=ipywidgets.Layout(width="110px"),
+        )
+        self.position = ipywidgets.IntSlider(
+            description="Frame",
+            max=max(0, (num_frames or 1) - 1),
+            disabled=num_frames is None,
+            continuous_update=False,
+            tooltip="Go to a frame",
+            layout=ipywidgets.Layout(flex="1 1 300px", min_width="260px", width="auto"),
+        )
+        self.speed = ipywidgets.Dropdown(
+            description="Speed",
+            options=_SPEEDS,
+            value=1.0,
+            tooltip="Times the speed of the video",
+            layout=ipywidgets.Layout(width="240px"),
+        )
+        self._make_sliders(confidence_threshold)
+        self.hud = ipywidgets.HTML()
+        self._bind()
+
+    def _make_sliders(self, confidence_threshold: float) -> None:
+        wide = ipywidgets.Layout(width="300px")
+        named = {"description_width": "84px"}
+        self.confidence = ipywidgets.FloatSlider(
+            description="Confidence",
+            value=confidence_threshold,
+            min=_FLOOR,
+            max=1.0,
+            step=0.01,
+            tooltip="Show boxes of at least this score; redrawn without detecting again",
+            layout=wide,
+            style=named,
+        )
+        detector = self._preview.detector
+        self.workers = ipywidgets.IntSlider(
+            description="Workers",
+            value=detector.max_workers,
+            min=1,
+            max=max(8, os.cpu_count() or 1, detector.max_workers),
+            continuous_update=False,
+            tooltip="Worker threads of the running detector",
+            layout=wide,
+            style=named,
+        )
+        self.labels = ipywidgets.Checkbox(
+            description="Labels",
+            value=True,
+            indent=False,
+            tooltip="Write class and score beside each box",
+            layout=ipywidgets.Layout(width="90px"),
+        )
+        self.classes = ipywidgets.SelectMultiple(
+            description="Classes",
+            rows=4,
+            tooltip="Show these classes; none chosen means all",
+            layout=ipywidgets.Layout(width="250px"),
+            style=named,
+        )
+        self._learn(getattr(detector.detector, "class_names", None))
+
+    def _bind(self) -> None:
+        preview = self._preview
+        preview.on_click(self.play, self._toggle)
+        preview.on_click(self.step, preview.step)
+        preview.on_click(self.save, preview.snapshot)
+        preview.on_change(self.position, self._seek)
+        preview.on_change(self.speed, lambda value: preview.player.set_speed(value))
+        for control in (self.confidence, self.labels, self.classes):
+            preview.on_change(control, lambda _: preview.redraw())
+        preview.on_change(self.workers, self._set_workers)
+
+    def layout(self, picture: Any) -> tuple[Any, ...]:
+        """Picture above, then transport, then what changes the drawing."""
+        wrap = ipywidgets.Layout(flex_flow="row wrap", align_items="center")
+        transport = (self.play, self.step, self.position, self.speed, self.save)
+        sliders = ipywidgets.VBox((self.confidence, self.workers))
+        return (
+            picture,
+            self.hud,
+            ipywidgets.HBox(transport, layout=wrap),
+            ipywidgets.HBox((sliders, self.classes, self.labels), layout=wrap),
+        )
+
+    # -- control to model ------------------------------------------------------------------------
+
+    def _toggle(self) -> None:
+        if self._preview.player.is_playing:
+            self._preview.pause()
+        else:
+            self._preview.play()
+
+    def _seek(self, frame_index: int) -> None:
+        if not self._is_showing:
+            self._preview.seek(frame_index)
+
+    def _set_workers(self, value: int) -> None:
+        self._preview.detector.max_workers = value
+
+    def chosen_classes(self) -> tuple[int, ...] | None:
+        """Ids of the classes to show; `None` for all."""
+        return tuple(self.classes.value) or None
+
+    # -- model to view ---------------------------------------------------------------------------
+
+    def show_state(self, state: State) -> None:
+        """Name the play button after what it will do."""
+        moving = state == "playing" or (state == "seeking" and self._preview.player.is_playing)
+        self.play.description, self.play.icon = ("Pause", "pause") if moving else ("Play", "play")
+        if state == "ended":
+            self._preview.say("the end of the video")
+        elif state == "seeking":
+            self._preview.say("seeking …")
+        else:
+            self._preview.say("")
+
+    def learn_classes(self, outcome: DetectionResult | ItemFailure) -> None:
+        """Offer the classes that a result knows by name, the first time one does."""
+        if not self.classes.options and isinstance(outcome, DetectionResult):
+            self._learn(outcome.metadata.get("class_names"))
+
+    def _learn(self, names: object) -> None:
+        if isinstance(names, Mapping):
+            self.classes.options = [(str(name), int(key)) for key, name in sorted(names.items())]
+
+    def show_numbers(self, shown: Shown, caption: str, numbers: dict[str, float]) -> None:
+        """Write the line below the picture, and move the position slider along."""
+        facts = {
+            "detected": f"{numbers['detection_rate']:.1f}/s",
+            "shown": f"{numbers['display_rate']:.1f}/s",
+            "not shown": f"{numbers['num_not_shown']:.0f}",
+            "dropped by the source": f"{numbers['num_skipped']:.0f}",
+            "age": f"{numbers['frame_age_ms']:.0f} ms",
+        }
+        if not math.isnan(numbers["round_trip_ms"]):
+            facts["browser"] = f"{numbers['round_trip_ms']:.0f} ms"
+        text = " · ".join(f"{escape(k)} <b>{escape(v)}</b>" for k, v in facts.items())
+        self.hud.value = f'<div class="detkit-note detkit-hud">{escape(caption)} · {text}</div>'
+        self._is_showing = True
+        try:
+            index = shown.frame.frame_index
+            if not self.position.disabled:
+                self.position.max = max(self.position.max, index)
+                self.position.value = index
+        finally:
+            self._is_showing = False

@@ -1,0 +1,281 @@
+"""`ResultBrowser`: page through the results of a run, look closer, and say which are right.
+
+Which images to show is the catalogue's decision, how a card looks is the cards'; this file joins
+them, draws the pictures of the page shown and no other, and keeps selection and marks.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from detkit.errors import ItemFailure, PartialBatchError, describe
+from detkit.image_files import decode_image, source_name
+from detkit.widgets.browser_controls import BrowserControls
+from detkit.widgets.cards import Card, Mark, picture_html
+from detkit.widgets.catalogue import Catalogue, Query, outcomes_of
+from detkit.widgets.panel import Panel
+from detkit.widgets.pictures import drawn, encode_jpeg
+
+if TYPE_CHECKING:
+    from detkit.image_files import ImageSource
+    from detkit.images import RGBImage
+
+_THUMBNAIL_WH = (250, 190)
+_LARGE_WH = (960, 720)
+
+
+class ResultBrowser(Panel):
+    """Thumbnails of a run with their boxes: filter, sort, enlarge, select, accept and reject.
+
+    Images are read and drawn one page at a time.
+
+    Args:
+        images: uint8 RGB arrays, paths, or bytes of image files.
+        results: One result or failure per image, records of `detect_images`, or the
+            `PartialBatchError` that holds them.
+        sources: One name per image; by default what the result's metadata calls "source", the
+            path, or "image 3".
+        page_size: Thumbnails on a page.
+
+    Attributes:
+        parts: The widgets, by name.
+        marks: "accept" or "reject" by image index.
+        enlarged: Index of the image shown large, or `None`.
+
+    Raises:
+        ValueError: If there are no images, or another number of results or sources.
+
+    Example:
+        >>> browser = ResultBrowser(images, results)  # doctest: +SKIP
+        >>> browser  # doctest: +SKIP
+        >>> browser.selection  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        images: Sequence[RGBImage | ImageSource],
+        results: Iterable[object] | PartialBatchError,
+        sources: Sequence[str] | None = None,
+        *,
+        page_size: int = 12,
+    ) -> None:
+        outcomes = outcomes_of(results)
+        if not outcomes or len(outcomes) != len(images):
+            raise ValueError(f"{len(outcomes)} results were given for {len(images)} images")
+        if sources is not None and len(sources) != len(images):
+            raise ValueError(f"{len(sources)} sources were given for {len(images)} images")
+        if page_size < 1:
+            raise ValueError(f"page_size must be at least 1, got {page_size}")
+        super().__init__("Results")
+        self._images = images
+        self._sources = sources
+        self._catalogue = Catalogue(outcomes)
+        self._selected: set[int] = set()
+        self.marks: dict[int, Mark] = {}
+        self.enlarged: int | None = None
+        self._order = self._catalogue.select(Query())
+        self._counts = self._catalogue.counts(Query())
+        self._page_size = page_size
+        self.page = 0
+        self.parts = BrowserControls(self._catalogue.class_names)
+        self.cards = [
+            Card(self.on_click, self.on_change, self.enlarge, self.select, self.mark)
+            for _ in range(page_size)
+        ]
+        self._bind()
+        self.fill(self.parts.layout([card.box for card in self.cards]))
+        self._search(None)
+
+    def _bind(self) -> None:
+        parts = self.parts
+        for control in (parts.show, parts.order, parts.class_name, parts.confidence, parts.count):
+            self.on_change(control, self._search)
+        self.on_click(parts.previous, lambda: self.turn_to(self.page - 1))
+        self.on_click(parts.next, lambda: self.turn_to(self.page + 1))
+        self.on_click(parts.shrink, lambda: self.enlarge(None))
+        self.on_click(parts.select_all, self.select_all)
+        self.on_click(parts.select_none, self.select_none)
+        self.on_click(parts.save, self.save_marks)
+
+    # -- what the controls do --------------------------------------------------------------------
+
+    @property
+    def query(self) -> Query:
+        """What the controls ask for."""
+        parts = self.parts
+        return Query(
+            parts.show.value,
+            parts.order.value,
+            parts.class_name.value,
+            parts.confidence.value,
+            parts.count.value,
+        )
+
+    @property
+    def shown(self) -> list[int]:
+        """Indices of the images that pass the filters, in order, on all pages."""
+        indices: list[int] = self._order.tolist()
+        return indices
+
+    @property
+    def num_pages(self) -> int:
+        """Pages that there are, at least 1."""
+        return max(1, -(-len(self._order) // self._page_size))
+
+    def _search(self, _: object) -> None:
+        self._order = self._catalogue.select(self.query)
+        self._counts = self._catalogue.counts(self.query)
+        self.turn_to(min(self.page, self.num_pages - 1))
+
+    def turn_to(self, page: int) -> None:
+        """Show a page, counted from 0; the nearest there is."""
+        self.page = min(max(0, page), self.num_pages - 1)
+        self.screen.post("page", self._draw_page)
+        if self.enlarged is not None:
+            self.enlarge(self.enlarged)
+
+    def enlarge(self, index: int | None) -> None:
+        """Show one image large, with names and scores; `None` takes it away."""
+        self.enlarged = index
+        self.screen.post("large", self._draw_large)
+
+    def select(self, index: int, is_selected: bool = True) -> None:
+        """Put an image into the selection, or take it out."""
+        (self._selected.add if is_selected else self._selected.discard)(index)
+        self._say_counts()
+
+    def select_all(self) -> None:
+        """Select what passes the filters, on all pages."""
+        self._selected.update(self.shown)
+        self.turn_to(self.page)
+
+    def select_none(self) -> None:
+        """Empty the selection."""
+        self._selected.clear()
+        self.turn_to(self.page)
+
+    def mark(self, index: int, mark: Mark) -> None:
+        """Accept or reject an image; an empty mark takes it back."""
+        if mark:
+            self.marks[index] = mark
+        else:
+            self.marks.pop(index, None)
+        self._say_counts()
+
+    def save_marks(self, path: str | os.PathLike[str] = "marks.csv") -> Path:
+        """Write `image_index`, `source`, `mark` of every marked image as CSV.
+
+        Raises:
+            RuntimeError: If nothing is marked yet.
+            OSError: If the file cannot be written.
+        """
+        if not self.marks:
+            raise RuntimeError("nothing is marked yet: press ✓ or ✗ below a picture")
+        rows = [(index, self._name(index), self.marks[index]) for index in sorted(self.marks)]
+        target = Path(path)
+        pd.DataFrame(rows, columns=["image_index", "source", "mark"]).to_csv(target, index=False)
+        self.clear_error()
+        self.say(f"wrote {len(rows)} marks to {target}")
+        return target
+
+    @property
+    def selection(self) -> pd.DataFrame:
+        """One row per selected image, in input order.
+
+        Returns:
+            Columns `image_index`, `source`, `status` ("ok", "failed"), `num_detections` and
+            `best_confidence` at the threshold and class of the controls, `mark`.
+        """
+        best = self._catalogue.best_scores(self.query)
+        rows = []
+        for index in sorted(self._selected):
+            failed = isinstance(self._catalogue.outcomes[index], ItemFailure)
+            rows.append(
+                {
+                    "image_index": index,
+                    "source": self._name(index),
+                    "status": "failed" if failed else "ok",
+                    "num_detections": None if failed else int(self._counts[index]),
+                    "best_confidence": float(best[index]) if best[index] >= 0 else np.nan,
+                    "mark": self.marks.get(index, ""),
+                }
+            )
+        columns = ["image_index", "source", "status", "num_detections", "best_confidence", "mark"]
+        table: pd.DataFrame = pd.DataFrame(rows, columns=columns)
+        typed: pd.DataFrame = table.astype({"image_index": "int64", "num_detections": "Int64"})
+        return typed
+
+    # -- on the screen ---------------------------------------------------------------------------
+
+    def _draw_page(self) -> None:
+        start = self.page * self._page_size
+        indices = self.shown[start : start + self._page_size]
+        for card, index in zip(self.cards, indices, strict=False):
+            html = self._html(index, _THUMBNAIL_WH, show_labels=False)
+            mark, name = self.marks.get(index, ""), self._name(index)
+            card.show(index, html, index in self._selected, mark, name)
+        for card in self.cards[len(indices) :]:
+            card.clear()
+        self.parts.show_page(self.page, self.num_pages)
+        self._say_counts()
+
+    def _draw_large(self) -> None:
+        index = self.enlarged
+        html = "" if index is None else self._html(index, _LARGE_WH, show_labels=True)
+        self.parts.show_large(html)
+
+    def _html(self, index: int, size_wh: tuple[int, int], *, show_labels: bool) -> str:
+        """The picture of one image as it is now, or why there is none."""
+        outcome, name = self._catalogue.outcomes[index], self._name(index)
+        problem, result = "", None
+        if isinstance(outcome, ItemFailure):
+            caption, problem = name, describe(outcome.exception)
+        else:
+            query = self.query
+            classes = None if query.class_name is None else [query.class_name]
+            result = outcome.filter(
+                confidence_threshold=query.confidence_threshold, classes=classes
+            )
+            caption = f"{name}: {len(result)} object{'' if len(result) == 1 else 's'}"
+        jpeg = None
+        try:
+            given = self._images[index]
+            pixels = given if isinstance(given, np.ndarray) else decode_image(given)
+            jpeg = encode_jpeg(drawn(pixels, result, size_wh, show_labels=show_labels))
+        except Exception as error:  # noqa: BLE001  one bad file must not cost the page
+            problem = problem or describe(error)
+        return picture_html(jpeg, caption, problem, size_wh[0])
+
+    def _name(self, index: int) -> str:
+        if self._sources is not None:
+            return self._sources[index]
+        outcome, image = self._catalogue.outcomes[index], self._images[index]
+        known = (
+            outcome.source if isinstance(outcome, ItemFailure) else outcome.metadata.get("source")
+        )
+        if known is not None:
+            return Path(str(known)).name
+        if isinstance(image, (str, os.PathLike)):
+            return source_name(image).strip("'\"")
+        return f"image {index}"
+
+    def _say_counts(self) -> None:
+        self.say(
+            f"{len(self._order)} of {len(self._catalogue)} images · {len(self._selected)} selected "
+            f"· {len(self.marks)} marked"
+        )
+
+    def fallback_html(self) -> str:
+        """The page shown, without controls, for a saved notebook where widgets do not live."""
+        cards = (card.picture.value for card in self.cards if card.index is not None)
+        return f'<div style="display:flex;flex-wrap:wrap;gap:8px">{"".join(cards)}</div>'
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, Any]:
+        self.screen.flush()
+        return super()._repr_mimebundle_(include, exclude)

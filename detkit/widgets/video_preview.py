@@ -1,0 +1,276 @@
+"""`VideoPreview`: a video in a notebook with its boxes, controls, and numbers that can be trusted.
+
+Back-pressure: a picture goes to the browser only when fewer than two are under way unconfirmed
+(`frame_channel`); frames that come meanwhile are detected, counted as not shown, and replaced by
+newer ones. So the detection rate never depends on the browser, and the connection never floods.
+
+Joins player (what is detected), screen (who draws) and frame view (what the browser has). Knows
+ipywidgets; how frames are read or detected is not its business.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from detkit.api.async_detector import AsyncDetector
+from detkit.drawing import annotate
+from detkit.errors import ItemFailure, describe
+from detkit.results import DetectionResult
+from detkit.video.frames import Frame
+from detkit.video.sources import VideoSource
+from detkit.widgets.frame_channel import FrameChannel, RateMeter
+from detkit.widgets.frame_view import FrameView
+from detkit.widgets.panel import Panel
+from detkit.widgets.pictures import JpegBudget, data_url, drawn, encode_jpeg, placeholder
+from detkit.widgets.player import Player
+from detkit.widgets.playing import Shown, State
+from detkit.widgets.preview_controls import PreviewControls
+
+if TYPE_CHECKING:
+    from detkit.images import RGBImage
+
+# The lowest score that is asked of the detector: the slider goes down to it without inference.
+FLOOR = 0.05
+_HUD_INTERVAL_S = 0.25
+# How long a display waits for the first frame, so that a saved notebook has a poster.
+_POSTER_PATIENCE_S = 5.0
+
+
+class VideoPreview(Panel):
+    """Plays a video through a detector and shows it with its boxes.
+
+    It opens on the first frame, paused. Threshold, classes and labels are redrawn at once from
+    what was already found; the number of workers changes the running detector.
+
+    Args:
+        source: A video file, a `VideoSource`, or any iterable of `Frame`.
+        detector: An `AsyncDetector`, which stays open, or any detector, which is wrapped and
+            shut down with the panel.
+        max_width_px: Wider pictures are shrunk for the browser, not for the detector.
+        confidence_threshold: Where the slider stands at first.
+        clock: Seconds, steady.
+
+    Attributes:
+        player: Play, pause, step and seek from code.
+        parts: The widgets, by name: `parts.confidence.value = 0.5`.
+
+    Raises:
+        VideoOpenError: If the source is no video.
+
+    Example:
+        >>> preview = VideoPreview("belt.mp4", sample_detector())  # doctest: +SKIP
+        >>> preview  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        source: str | os.PathLike[str] | VideoSource | Iterable[Frame],
+        detector: Any,
+        *,
+        max_width_px: int = 960,
+        confidence_threshold: float = 0.25,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        video = VideoSource(source) if isinstance(source, (str, os.PathLike)) else source
+        name = Path(video.source_id).name if isinstance(video, VideoSource) else "frames"
+        super().__init__(f"Video preview: {name}")
+        self._clock = clock
+        self._owns_detector = not isinstance(detector, AsyncDetector)
+        self.detector = AsyncDetector(detector) if self._owns_detector else detector
+        self._max_wh = (max_width_px, 4 * max_width_px)
+        self._budget = JpegBudget()
+        self._detected, self._displayed = RateMeter(), RateMeter()
+        self._latest: Shown | None = None
+        self._on_page: Shown | None = None
+        self._must_redraw = False
+        self._hud_at = float("-inf")
+        self.num_detected = self.num_displayed = self.num_not_shown = 0
+        size_wh = (video.width, video.height) if isinstance(video, VideoSource) else (1280, 720)
+        grey = placeholder(size_wh, self._max_wh)
+        self.view = FrameView(FrameChannel(), clock, self._post_picture, max_width_px, grey)
+        num_frames = video.expected_frames if isinstance(video, VideoSource) else None
+        self.parts = PreviewControls(self, num_frames, confidence_threshold)
+        self.fill(self.parts.layout(self.view.image))
+        self.player = Player(
+            video,
+            self.detector,
+            on_frame=self._frame_came,
+            on_state=self._state_changed,
+            on_error=self._player_failed,
+            confidence_threshold=FLOOR,
+            clock=clock,
+        )
+        self.player.step()
+
+    # -- what the controls call, on any thread, with the screen's lock held ---------------------
+
+    def play(self) -> None:
+        """Play on from here, or from the start at the end."""
+        self.clear_error()
+        self._detected.clear()
+        self._displayed.clear()
+        self.player.play()
+
+    def pause(self) -> None:
+        """Stand still."""
+        self.player.pause()
+
+    def step(self) -> None:
+        """Show the next frame."""
+        self.clear_error()
+        self.player.step()
+
+    def seek(self, frame_index: int) -> None:
+        """Go to a frame, counted from 0."""
+        self.clear_error()
+        self.player.seek(frame_index)
+
+    def redraw(self) -> None:
+        """Draw the frame on the page again, with the settings of now; nothing is inferred."""
+        self._must_redraw = True
+        self._post_picture()
+
+    def snapshot(self, path: str | os.PathLike[str] | None = None) -> Path:
+        """Save the frame on the page, in its full size and with its boxes.
+
+        Args:
+            path: Ends in .png or .jpg; by default `snapshot_000017.png` in the working folder.
+
+        Raises:
+            RuntimeError: If there is no frame yet.
+            OSError: If it cannot be written.
+        """
+        shown = self._on_page or self._latest
+        if shown is None:
+            raise RuntimeError("there is no frame to save yet")
+        target = Path(path or f"snapshot_{shown.frame.frame_index:06d}.png")
+        result = self.visible(shown)
+        picture = shown.frame.image if result is None else annotate(shown.frame.image, result)
+        target.write_bytes(_encoded(picture, target.suffix.lower()))
+        self.say(f"saved {target}")
+        return target
+
+    def visible(self, shown: Shown) -> DetectionResult | None:
+        """What of a frame's result passes the sliders; `None` if there is no result."""
+        if isinstance(shown.outcome, ItemFailure):
+            return None
+        return shown.outcome.filter(
+            confidence_threshold=self.parts.confidence.value,
+            classes=self.parts.chosen_classes(),
+        )
+
+    # -- from the player's thread ----------------------------------------------------------------
+
+    def _frame_came(self, shown: Shown) -> None:
+        now = self._clock()
+        self.num_detected += 1
+        self._detected.tick(now)
+        replaced, self._latest = self._latest, shown
+        if replaced is not None and replaced is not self._on_page:
+            self.num_not_shown += 1
+        self._post_picture()
+
+    def _state_changed(self, state: State) -> None:
+        self.screen.post("state", lambda: self.parts.show_state(state))
+        self._hud_at = float("-inf")
+        self._post_picture()
+
+    def _player_failed(self, error: BaseException) -> None:
+        self.screen.post("error", lambda: self.show_error(error))
+
+    def _post_picture(self) -> None:
+        self.screen.post("picture", self._present)
+
+    # -- on the screen ---------------------------------------------------------------------------
+
+    def _present(self) -> None:
+        shown, now = self._latest, self._clock()
+        if shown is None:
+            return
+        is_playing = self.player.state == "playing"
+        is_new = shown is not self._on_page
+        if (is_new or self._must_redraw) and not self.view.is_hidden:
+            waits_for_rate = is_playing and not self._must_redraw
+            if self.view.channel.may_send(now, is_playing=waits_for_rate):
+                self._send(shown, is_new)
+        if not is_playing or now - self._hud_at >= _HUD_INTERVAL_S:
+            self._hud_at = now
+            self.parts.show_numbers(shown, _caption(shown, self.visible(shown)), self.numbers())
+
+    def _send(self, shown: Shown, is_new: bool) -> None:
+        self._must_redraw = False
+        self._on_page = shown
+        result = self.visible(shown)
+        self.parts.learn_classes(shown.outcome)
+        labels = bool(self.parts.labels.value)
+        picture = drawn(shown.frame.image, result, self._max_wh, show_labels=labels)
+        self.view.show(self._budget.encode(picture), _caption(shown, result))
+        if isinstance(shown.outcome, ItemFailure):
+            self.show_error(f"frame {shown.frame.frame_index}: {describe(shown.outcome.exception)}")
+        if is_new:
+            self.num_displayed += 1
+            self._displayed.tick(self._clock())
+
+    def numbers(self) -> dict[str, float]:
+        """Rates per second, counts, and the age of the picture when it was sent, in ms."""
+        now = self._clock()
+        trip = self.view.channel.round_trip_s
+        return {
+            "detection_rate": self._detected.rate(now),
+            "display_rate": self._displayed.rate(now),
+            "num_detected": self.num_detected,
+            "num_not_shown": self.num_not_shown,
+            "num_skipped": self.player.num_skipped,
+            "frame_age_ms": 0.0 if self._latest is None else 1e3 * (now - self._latest.fresh_at),
+            "round_trip_ms": float("nan") if trip is None else 1e3 * trip,
+        }
+
+    # -- the notebook and the end ----------------------------------------------------------------
+
+    def fallback_html(self) -> str:
+        """The poster: the picture shown now, for a saved notebook where widgets do not live."""
+        jpeg, caption = bytes(self.view.image.value), str(self.view.image.caption)
+        if self._on_page is None:
+            return super().fallback_html()
+        text = escape(caption.partition(": ")[2], quote=True)
+        return f'<img alt="{text}" title="{text}" src="{data_url(jpeg)}"/>'
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, Any]:
+        if not self.is_closed:
+            self.wait_for_frame()
+        return super()._repr_mimebundle_(include, exclude)
+
+    def wait_for_frame(self, timeout_s: float = _POSTER_PATIENCE_S) -> bool:
+        """Wait until the first frame is on the page, or an error; whether it is a frame."""
+        if self.player.wait_for_rest(timeout_s):
+            self.screen.flush(timeout_s)
+        return self._on_page is not None
+
+    def stop_work(self) -> None:
+        """End playing, and the detector if it was made here."""
+        self.player.close()
+        self.view.close()
+        if self._owns_detector:
+            self.detector.shutdown(wait=False, cancel_pending=True)
+
+
+def _caption(shown: Shown, result: DetectionResult | None) -> str:
+    frame = shown.frame
+    when = "" if frame.pts_seconds is None else f" at {frame.pts_seconds:.2f} s"
+    found = "failed" if result is None else f"{len(result)} objects"
+    return f"frame {frame.frame_index}{when}, {found}"
+
+
+def _encoded(picture: RGBImage, suffix: str) -> bytes:
+    import cv2
+
+    if suffix in (".jpg", ".jpeg"):
+        return encode_jpeg(picture, 95)
+    if suffix != ".png":
+        raise ValueError(f"a snapshot must end in .png or .jpg, got {suffix!r}")
+    return bytes(cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))[1])
