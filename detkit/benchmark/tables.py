@@ -120,10 +120,14 @@ def remarks(run: BenchmarkRun) -> list[str]:
 
 
 def _numbers(entry: Entry) -> tuple[str, ...]:
-    latencies = (f"{1000 * entry.latency_s(rank):.1f}" for rank in (0.50, 0.95, 0.99))
+    latencies = (_milliseconds(entry.latency_s(rank)) for rank in (0.50, 0.95, 0.99))
     peak = "–" if entry.peak_bytes is None else f"{entry.peak_bytes / _MIB:.0f}"
     cost = f"{entry.core_seconds_per_image().value:.4f}"
     return (entry.images_per_s().text(1), *latencies, cost, peak)
+
+
+def _milliseconds(seconds: float) -> str:
+    return f"{1000 * seconds:.1f}" if math.isfinite(seconds) else "–"
 
 
 def _num_rounds(run: BenchmarkRun) -> int:

@@ -30,7 +30,6 @@ ROW_PX = 34
 WIDTH_PX = 860
 
 
-
 def bar_picture(
     run: BenchmarkRun, entries: Sequence[Entry], title: str, *, legend: bool = False
 ) -> tuple[Picture, Axes]:
@@ -69,11 +68,13 @@ def plain_axes(picture: Picture, box_px: tuple[float, float, float, float]) -> A
 
 
 def heading(picture: Picture, title: str, below: str) -> None:
+    """A title, and a line below it."""
     picture.place_text(title, 24, 16, size_px=17, weight="bold")
     picture.place_text(shortened(below, 120), 24, 41, size_px=12, color=FAINT_INK)
 
 
 def word_at(axes: Axes, x: float, y: float, text: str, color: str, *, align: str = "left") -> None:
+    """A word centred on a height of the axes, in their units."""
     axes.text(x, y, text, color=color, fontsize=9, ha=align, va="center_baseline")
 
 
@@ -103,11 +104,13 @@ def words_beside(axes: Axes, x: float, row: int, number: str, words: str) -> Non
 
 
 def hide_ticks_beyond(axes: Axes, most: float) -> None:
+    """Number the axis only as far as there are bars; beyond there are words."""
     ticks = [tick for tick in axes.get_xticks() if 0 <= tick <= 1.02 * most]
     axes.xaxis.set_major_locator(FixedLocator(ticks))
 
 
 def axis_of_doublings(axes: Axes, values: Sequence[int]) -> None:
+    """A horizontal axis on which each doubling is as wide, numbered at these values."""
     axes.set_xscale("log", base=2)
     axes.xaxis.set_major_locator(FixedLocator([float(v) for v in values]))
     axes.xaxis.set_major_formatter(FixedFormatter([str(v) for v in values]))
@@ -116,6 +119,7 @@ def axis_of_doublings(axes: Axes, values: Sequence[int]) -> None:
 
 
 def shade(place: int, number: int) -> str:
+    """The colour of one of several values in ascending order: more is darker."""
     return to_hex(RAMP(place / (number - 1) if number > 1 else 0.4))
 
 
@@ -128,6 +132,7 @@ def side_legend(
     top: float = 84,
     is_chosen_shown: bool = False,
 ) -> None:
+    """Values and their shades, one below the other, from a place counted in pixels."""
     picture.place_text(title, left, top, size_px=12, color=FAINT_INK)
     for row, word in enumerate(words):
         y = top + 22 * (row + 1)
@@ -142,10 +147,9 @@ def side_legend(
 
 
 def stage_legend(picture: Picture, stages: Sequence[str]) -> None:
+    """Stages and their colours, side by side above the bars."""
     left = 210.0
     for stage in stages:
         picture.place_text("■", left, 68, size_px=14, color=STAGE_COLORS[stage])
         picture.place_text(stage, left + 17, 69, size_px=12)
         left += 17 + 8 * len(stage) + 16
-
-

@@ -10,10 +10,7 @@ import math
 from collections.abc import Callable, Sequence
 
 from matplotlib.axes import Axes
-from matplotlib.colors import LinearSegmentedColormap, to_hex
 from matplotlib.ticker import (
-    FixedFormatter,
-    FixedLocator,
     FuncFormatter,
     LogLocator,
     NullLocator,
@@ -37,11 +34,12 @@ from detkit.notebook.benchmark_drawing import (
     word_at,
     words_beside,
 )
-from detkit.notebook.figures import ALARM, FAINT_INK, INK, PAPER, Picture, printable, shortened
+from detkit.notebook.figures import ALARM, FAINT_INK, INK, PAPER, Picture
 
 _ACCENT = "#1f6feb"
 # Settings that the race kept were tried this often at least.
 _ENOUGH_TRIES = 4
+
 
 def plot_comparison(run: BenchmarkRun, baseline: str | None = None) -> Picture:
     """Images per second of every contestant with its 95 % interval, and the verdicts.
@@ -57,7 +55,9 @@ def plot_comparison(run: BenchmarkRun, baseline: str | None = None) -> Picture:
     entries = _with_numbers(run)
     baseline = baseline or entries[0].name
     verdicts = {c.name: c for c in compare_all(run, baseline)}
-    picture, axes = bar_picture(run, entries, "Images per second, median of rounds with 95 % interval")
+    picture, axes = bar_picture(
+        run, entries, "Images per second, median of rounds with 95 % interval"
+    )
     for row, entry in enumerate(entries):
         rate = entry.images_per_s()
         is_base = entry.name == baseline

@@ -1,0 +1,44 @@
+"""The comparison with other ways to do the same: `python -m benchmarks [--full]`.
+
+Verifies that all contestants find the same objects, measures them in turns, each in a process of
+its own, and writes `benchmarks/results/comparison_<scenario>.json`. `python -m benchmarks.report`
+makes tables and pictures of these files.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+
+from benchmarks.contestants import SCENARIOS
+from benchmarks.suite import FULL, QUICK, compare_contestants, prepared
+from detkit.benchmark.tables import remarks, run_table
+
+RESULTS = Path(__file__).resolve().parent / "results"
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Parse the command line, measure, print, write."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--full", action="store_true", help="up to 40 minutes instead of 5")
+    parser.add_argument("--only", choices=SCENARIOS, action="append", help="one scenario")
+    parser.add_argument("--model", type=Path, help="a .pt file in place of the sample model")
+    parser.add_argument("--images", type=int, help="images in a round")
+    parser.add_argument("--rounds", type=int, help="rounds to count")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="folder for the results")
+    given = parser.parse_args(arguments)
+
+    size = FULL if given.full else QUICK
+    turns = replace(size.turns, rounds=given.rounds or size.turns.rounds)
+    size = replace(size, num_images=given.images or size.num_images, turns=turns)
+    with prepared(size.num_images, given.model) as setup:
+        for scenario in given.only or SCENARIOS:
+            run = compare_contestants(scenario, setup, size, print)
+            run.save(given.out / f"comparison_{scenario}.json")
+            print(f"\n{run_table(run).to_text()}")
+            print("\n".join(f"  {line}" for line in remarks(run)), "\n", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,126 @@
+"""Tables and pictures of the committed results: `python -m benchmarks.report [--check]`.
+
+Reads `benchmarks/results/comparison_*.json`, writes `benchmarks/RESULTS.md` and one SVG for each,
+and fills the block between the two marker lines of `README.md` where it has one. Writes the same
+bytes from the same results, so `--check` can tell that nobody forgot.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib as mpl
+
+from benchmarks.contestants import SCENARIOS
+from detkit.benchmark import BenchmarkRun
+from detkit.benchmark.tables import Table, remarks, run_table
+from detkit.notebook.benchmark_report import plot_comparison
+
+ROOT = Path(__file__).resolve().parent
+README = ROOT.parent / "README.md"
+BEGIN = "<!-- benchmarks: made by `python -m benchmarks.report`, do not edit -->"
+END = "<!-- /benchmarks -->"
+TITLES = {
+    "arrays": "Images in memory",
+    "folder": "A folder of JPEG files",
+    "video": "A clip of 1280 x 720",
+}
+HEAD = """# Results of the comparison
+
+Made by `python -m benchmarks.report` from `results/`; measured by `python -m benchmarks`.
+Contestants took turns, each in a process of its own, after all had found the same objects: F1 of
+at least 0.95 beside the first, counting boxes of the same class that overlap by 0.9. The interval
+after a throughput is 95 %, the one after a ratio 99 %; "no difference" means that the latter
+holds 1, "undecided" that there were fewer than eight rounds.
+"""
+
+
+def load_results(folder: Path) -> dict[str, BenchmarkRun]:
+    """The runs there are, by scenario."""
+    paths = {name: folder / f"comparison_{name}.json" for name in SCENARIOS}
+    return {name: BenchmarkRun.load(path) for name, path in paths.items() if path.is_file()}
+
+
+def generated_files(folder: Path, readme: Path) -> dict[Path, str]:
+    """Everything that the results decide, by path."""
+    runs = load_results(folder)
+    files = {folder.parent / "RESULTS.md": _results_page(runs)}
+    for name, run in runs.items():
+        if any(entry.has_numbers for entry in run):
+            files[folder / f"comparison_{name}.svg"] = _svg(run)
+    text = readme.read_text(encoding="utf-8") if readme.is_file() else ""
+    if BEGIN in text and END in text:
+        before, rest = text.split(BEGIN, 1)
+        files[readme] = f"{before}{BEGIN}\n{_readme_block(runs)}{END}{rest.split(END, 1)[1]}"
+    return files
+
+
+def out_of_date(files: dict[Path, str]) -> list[Path]:
+    """Those whose content on disk is another."""
+    return [
+        path
+        for path, text in files.items()
+        if not path.is_file() or path.read_text(encoding="utf-8") != text
+    ]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Write, or with `--check` only look; 1 if something is out of date."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.report", description=__doc__)
+    parser.add_argument("--check", action="store_true", help="write nothing")
+    given = parser.parse_args(arguments)
+    files = generated_files(ROOT / "results", README)
+    stale = out_of_date(files)
+    for path in stale:
+        print(f"{'out of date' if given.check else 'written'}: {path.relative_to(ROOT.parent)}")
+        if not given.check:
+            path.write_text(files[path], encoding="utf-8")
+    return int(given.check and bool(stale))
+
+
+def _results_page(runs: dict[str, BenchmarkRun]) -> str:
+    parts = [HEAD]
+    if not runs:
+        parts.append("There are no results yet.\n")
+    for name, run in runs.items():
+        lines = "\n".join(f"- {line}" for line in [f"measured {run.date}", *remarks(run)])
+        picture = f"![{TITLES[name]}](results/comparison_{name}.svg)\n"
+        parts.append(f"## {TITLES[name]}\n\n{_short(run).to_markdown()}\n\n{picture}\n{lines}\n")
+    return "\n".join(parts)
+
+
+def _readme_block(runs: dict[str, BenchmarkRun]) -> str:
+    parts = [f"**{TITLES[name]}**\n\n{_short(run).to_markdown()}\n" for name, run in runs.items()]
+    if runs:
+        first = next(iter(runs.values()))
+        parts.append(f"{first.machine}, {first.date}. Details: benchmarks/RESULTS.md\n")
+    return "\n".join(parts)
+
+
+def _short(run: BenchmarkRun) -> Table:
+    """The table without the columns that a round of one call cannot fill."""
+    table = run_table(run)
+    keep = [i for i, name in enumerate(table.header) if not name.startswith("p")]
+    keep += [i for i, name in enumerate(table.header) if name.startswith("peak")]
+    keep.sort()
+
+    def chosen(cells: Sequence[str]) -> tuple[str, ...]:
+        return tuple(cells[i] for i in keep)
+
+    return Table(table.title, chosen(table.header), tuple(chosen(row) for row in table.rows))
+
+
+def _svg(run: BenchmarkRun) -> str:
+    file = io.StringIO()
+    # Without these, ids and the date differ with every run.
+    with mpl.rc_context({"svg.hashsalt": "detkit", "svg.fonttype": "path"}):
+        plot_comparison(run).savefig(file, format="svg", metadata={"Date": None})
+    return file.getvalue()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
