@@ -29,6 +29,9 @@ _MAX_FINALISTS = 6
 _FINAL_SHARE = 0.75
 # Who leads by less is not better: the smaller setting is taken.
 EQUAL = 0.02
+# Where the standard error between two finalists is larger, and the gap no clearer, nothing is
+# decided. Three rounds of a quiet machine (3 % jitter) give half of it.
+_PRECISE = 0.06
 # Rounds after which the race ends even if time is left: the intervals hardly shrink any more.
 _MAX_ROUNDS = 24
 # A single try may not take more than this share of the time, exploring not more than that.
@@ -97,6 +100,7 @@ class Search:
         self._started = clock()
         self.points: dict[Choice, Point] = {}
         self.num_rounds = 0
+        self._still_racing: list[Point] = []
         self.too_dear: list[Choice] = []
 
     def run(self) -> None:
@@ -112,11 +116,13 @@ class Search:
 
     @property
     def is_decided(self) -> bool:
-        """Whether every neighbour of the best was tried and finalists took at least three turns."""
+        """Whether every neighbour of the best was tried, and the race told finalists apart."""
         best = self.best()
         if best is None or self.num_rounds < 3:
             return False
-        return all(n in self.points for n in self._space.neighbours(best.choice))
+        gaps = [self._gap(best, rival) for rival in self._still_racing if rival is not best]
+        is_clear = all(spread <= _PRECISE or gap > 2 * spread for gap, spread in gaps)
+        return is_clear and all(n in self.points for n in self._space.neighbours(best.choice))
 
     def ranked(self) -> list[Point]:
         """Points by merit, the best first. One that was tried once only counts as it came."""
@@ -186,7 +192,7 @@ class Search:
     # -- racing -------------------------------------------------------------------------------
 
     def _race(self) -> None:
-        finalists = self._finalists()
+        finalists = self._still_racing = self._finalists()
         while finalists and self.num_rounds < _MAX_ROUNDS:
             # Turned round, so that nobody always follows the same one.
             shift = self.num_rounds % len(finalists)
@@ -197,7 +203,7 @@ class Search:
                 point.race[self.num_rounds] = self._try(point.choice)
             self.num_rounds += 1
             if self.num_rounds >= 3:
-                finalists = self._still_in(finalists)
+                finalists = self._still_racing = self._still_in(finalists)
             if self.num_rounds >= MIN_ROUNDS and self._is_clear(finalists):
                 return
 

@@ -107,7 +107,7 @@ def test_within_five_percent_of_the_full_sweep(kind: str) -> None:
         good += surface(best.choice) >= 0.95 * max(surface(c) for c in SPACE.all())
         num_decided += search.is_decided
     assert good >= 95
-    assert num_decided >= 80  # the slowest surfaces give five images a second
+    assert num_decided >= 70  # the slowest surfaces give five images a second
 
 
 @pytest.mark.parametrize("kind", SURFACES)
@@ -140,6 +140,24 @@ def test_a_time_too_short_is_undecided_and_the_best_so_far_is_told() -> None:
     search, _ = searched(lambda c: 5.0, 1, budget_s=0.5)
     assert not search.is_decided
     assert search.best() is not None and len(search.points) < len(SPACE)
+
+
+def test_a_machine_too_noisy_to_tell_is_undecided() -> None:
+    undecided = 0
+    for seed in range(20):
+        clock, rng = Clock(), np.random.default_rng(seed)
+
+        def measure(
+            choice: Choice, num_images: int, clock: Clock = clock, rng: np.random.Generator = rng
+        ) -> Measurement:
+            elapsed = num_images / 80 * float(np.exp(rng.normal(0, 0.4)))
+            clock.sleep(elapsed)
+            return Measurement(num_images, elapsed, elapsed)
+
+        search = Search(SPACE, Goal("throughput"), measure, clock.read, 20.0)
+        search.run()
+        undecided += not search.is_decided
+    assert undecided >= 18
 
 
 def test_with_a_rate_to_keep_the_least_latency_wins() -> None:
