@@ -20,6 +20,8 @@ BOUND_S = 0.15
 NUM_ITEMS = 100
 BUSY, AFTER = 1_000_000, 1_000_001
 
+pytestmark = pytest.mark.usefixtures("scheduling")
+
 
 @contextmanager
 def one_busy_worker() -> Iterator[AsyncDetector]:

@@ -27,6 +27,8 @@ from detkit.testing import FakeDetector, image_number, numbered_image, result_nu
 REFUSAL_BOUND_S = 0.1
 EXIT_BOUND_S = 2.0
 
+pytestmark = pytest.mark.usefixtures("scheduling")
+
 
 @pytest.fixture(autouse=True)
 def forking_is_meant() -> Iterator[None]:

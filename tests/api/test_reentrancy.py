@@ -21,6 +21,8 @@ BOUND_S = 1.0
 NUM_ABANDONED = 100
 IMAGE = numbered_image(5)
 
+pytestmark = pytest.mark.usefixtures("scheduling")
+
 
 def elapsed_s(call: Callable[[], object]) -> float:
     started = time.perf_counter()

@@ -24,6 +24,8 @@ GONE_BOUND_S = 1.0
 NUM_CYCLES = 20
 GROWTH_BOUND_BYTES = 20_000  # per cycle
 
+pytestmark = pytest.mark.usefixtures("scheduling")
+
 
 def assert_dead(**references: weakref.ref[Any]) -> None:
     """All of these are gone within the bound; otherwise say who holds them."""
@@ -193,7 +195,18 @@ def test_t15_a_closed_detector_does_not_warn() -> None:
 
 
 def num_threads() -> int:
-    return len(list(Path("/proc/self/task").iterdir()))
+    """Threads of this process, once those of the closed detectors had their moment to end."""
+    deadline = time.monotonic() + GONE_BOUND_S
+    while any(thread.name.startswith("detkit-") for thread in threading.enumerate()):
+        assert time.monotonic() < deadline, "a thread outlives its detector"
+        threading.Event().wait(0.001)
+    # A thread that Python has forgotten is still the kernel's for an instant.
+    counts = [-1]
+    while len(counts) < 10 or len(set(counts[-10:])) > 1:
+        assert time.monotonic() < deadline + GONE_BOUND_S
+        threading.Event().wait(0.002)
+        counts.append(len(list(Path("/proc/self/task").iterdir())))
+    return counts[-1]
 
 
 def num_descriptors() -> int:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ast
 import os
+import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,6 +15,9 @@ from typing import Any
 import pytest
 from jupyter_client.blocking.client import BlockingKernelClient
 from jupyter_client.manager import KernelManager
+
+from detkit import AsyncDetector
+from detkit.testing import FakeDetector, Gates, numbered_image, result_number
 
 ROOT = Path(__file__).resolve().parents[2]
 STOP_BOUND_S = 0.5
@@ -148,3 +153,64 @@ def test_t22_the_stop_button_ends_a_cell(
     print(f"{kind}: stopped in {max(stopped_s):.2f} s, next cell took {max(next_s):.2f} s")
     assert max(stopped_s) <= STOP_BOUND_S
     assert max(next_s) <= NEXT_CELL_BOUND_S
+
+
+@pytest.mark.parametrize("ordered", [True, False])
+def test_t22_an_interrupted_map_gives_up_every_image(ordered: bool) -> None:
+    """Also the one that it was waiting for."""
+    gates = Gates()
+    gates.at("in_detector").close()
+    fake = FakeDetector(gates=gates)
+    main_thread = threading.main_thread().ident
+    assert main_thread is not None
+
+    def stop() -> None:
+        gates.at("in_detector").wait_for_arrivals(2)
+        signal.pthread_kill(main_thread, signal.SIGINT)
+
+    with AsyncDetector(fake, max_workers=2, default_batch_size=1) as detector, gates:
+        thread = threading.Thread(target=stop)
+        series = detector.map([numbered_image(n) for n in range(9)], ordered=ordered)
+        thread.start()
+        with pytest.raises(KeyboardInterrupt):
+            next(series)
+        thread.join()
+        stats = detector.statistics()
+        assert (stats.queue_depth, stats.running, stats.succeeded) == (0, 0, 0)
+        assert stats.cancelled == stats.submitted >= 2
+        gates.open_all()
+        assert result_number(detector.detect(numbered_image(20))) == 20
+    assert len(fake.seen) == 3, "only what ran at the interrupt, and the last"
+
+
+@pytest.mark.parametrize("place", ["detect", "detect_batch", "shutdown", "submit"])
+def test_t22_an_interrupt_ends_a_plain_wait(place: str) -> None:
+    gates = Gates()
+    gates.at("in_detector").close()
+    main_thread = threading.main_thread().ident
+    assert main_thread is not None
+    interrupted_at: list[float] = []
+
+    def stop() -> None:
+        gates.at("in_detector").wait_for_arrivals(1)
+        interrupted_at.append(time.perf_counter())
+        signal.pthread_kill(main_thread, signal.SIGINT)
+
+    fake = FakeDetector(gates=gates)
+    detector = AsyncDetector(fake, max_workers=1, default_batch_size=1, max_queue_size=2)
+    image = numbered_image(1)
+    calls: dict[str, Callable[[], object]] = {
+        "detect": lambda: detector.detect(image),
+        "detect_batch": lambda: detector.detect_batch([image] * 9),
+        "shutdown": lambda: (detector.submit(image), detector.shutdown()),
+        "submit": lambda: [detector.submit(image) for _ in range(9)],
+    }
+    thread = threading.Thread(target=stop)
+    with gates:
+        thread.start()
+        with pytest.raises(KeyboardInterrupt):
+            calls[place]()
+        took_s = time.perf_counter() - interrupted_at[0]
+        thread.join()
+    detector.shutdown()
+    assert took_s <= STOP_BOUND_S
