@@ -54,7 +54,7 @@ def test_every_python_block_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     prepare(tmp_path)
     namespace: dict[str, Any] = {"__name__": "readme"}
     code = blocks("python")
-    assert any("load_model('yolov8n.pt', device='cpu')" in block for block in code)
+    assert any('load_model("yolov8n.pt", device="cpu")' in block for block in code)
     for number, block in enumerate(code):
         exec(compile(block, f"README block {number}", "exec"), namespace)
     assert len(namespace["result"]) > 0
