@@ -32,13 +32,13 @@ def assert_dead(**references: weakref.ref[Any]) -> None:
     deadline = time.monotonic() + GONE_BOUND_S
     while True:
         gc.collect()
-        alive = {name: thing for name, ref in references.items() if (thing := ref()) is not None}
+        # No name may be left that holds what is asked for.
+        alive = {name for name, reference in references.items() if reference() is not None}
         if not alive:
             return
         if time.monotonic() > deadline:
-            holders = {n: [repr(r)[:300] for r in gc.get_referrers(t)] for n, t in alive.items()}
+            holders = {n: [repr(r)[:300] for r in gc.get_referrers(references[n]())] for n in alive}
             raise AssertionError(f"still referred to: {holders}")
-        alive.clear()
         threading.Event().wait(0.01)
 
 
