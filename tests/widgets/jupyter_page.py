@@ -1,0 +1,193 @@
+"""A real JupyterLab on loopback, and a page of it in a real, headless browser.
+
+Owns starting and ending both, and the few gestures that every browser test makes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[2]
+START_S = 40.0
+WAIT_MS = 15_000
+_FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking")
+_FLAGS += ("--disable-component-update", "--no-first-run")
+
+_COMMAND = """([name, limit]) => Promise.race([
+    window.jupyterapp.commands.execute(name).then(() => 0),
+    new Promise((_, fail) => setTimeout(() => fail(new Error(name + ' took too long')), limit)),
+])"""
+
+_KERNEL_IS_UP = """async () => {
+    const context = window.jupyterapp.shell.currentWidget.context.sessionContext;
+    await context.ready;
+    await context.session.kernel.info;
+}"""
+
+
+def find_browser() -> str | None:
+    """Path of a Chromium, or `None`."""
+    names = ("chromium", "chromium-browser", "google-chrome")
+    return next((path for name in names if (path := shutil.which(name))), None)
+
+
+class Lab:
+    """One JupyterLab server over a folder of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._token = secrets.token_hex(16)
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self._port = probe.getsockname()[1]
+        self._write_settings()
+        self._log = (folder / "server.log").open("w")
+        (folder / "files").mkdir()
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root"],
+            cwd=folder / "files",
+            env={
+                **os.environ,
+                "JUPYTER_CONFIG_DIR": str(folder / "config"),
+                "JUPYTER_DATA_DIR": str(folder / "data"),
+                "PYTHONPATH": str(ROOT),
+            },
+            stdout=self._log,
+            stderr=subprocess.STDOUT,
+        )
+
+    def _write_settings(self) -> None:
+        config = {
+            "ServerApp": {
+                "ip": "127.0.0.1",
+                "port": self._port,
+                "port_retries": 0,
+                "root_dir": str(self.folder / "files"),
+            },
+            "IdentityProvider": {"token": self._token},
+            "LabApp": {
+                "check_for_updates_class": "jupyterlab.NeverCheckForUpdate",
+                "expose_app_in_browser": True,
+                "user_settings_dir": str(self.folder / "settings"),
+                "workspaces_dir": str(self.folder / "workspaces"),
+            },
+        }
+        where = self.folder / "config"
+        where.mkdir()
+        (where / "jupyter_server_config.json").write_text(json.dumps(config))
+        self._set("apputils-extension", "notification", {"fetchNews": "false"})
+        # Cells below the edge of the window are drawn too.
+        self._set("notebook-extension", "tracker", {"windowingMode": "none"})
+
+    def _set(self, extension: str, name: str, values: dict[str, Any]) -> None:
+        folder = self.folder / "settings" / "@jupyterlab" / extension
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{name}.jupyterlab-settings").write_text(json.dumps(values))
+
+    def use_theme(self, name: str) -> None:
+        """Take effect with the next page."""
+        self._set("apputils-extension", "themes", {"theme": name})
+
+    def wait_until_up(self) -> None:
+        """Return when the server answers."""
+        deadline = time.monotonic() + START_S
+        while True:
+            try:
+                urllib.request.urlopen(self.url("api/status"), timeout=2).close()
+                return
+            except (urllib.error.URLError, OSError):
+                if self._process.poll() is not None or time.monotonic() > deadline:
+                    log = (self.folder / "server.log").read_text()[-2000:]
+                    raise RuntimeError(f"JupyterLab did not start:\n{log}") from None
+                time.sleep(0.1)  # a server has nothing else to wait on
+
+    def url(self, path: str) -> str:
+        """Address of a page, with the token."""
+        return f"http://127.0.0.1:{self._port}/{path}?token={self._token}"
+
+    def close(self) -> None:
+        """End the server and its kernels."""
+        self._process.terminate()
+        try:
+            self._process.wait(15)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._log.close()
+
+
+@contextmanager
+def open_browser() -> Iterator[Any]:
+    """A headless browser."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=find_browser(), args=list(_FLAGS))
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+class NotebookPage:
+    """One notebook in one page.
+
+    Attributes:
+        page: Playwright's page.
+        problems: Errors of the page's console.
+    """
+
+    def __init__(self, browser: Any, lab: Lab, path: str) -> None:
+        self.page = browser.new_page(viewport={"width": 1400, "height": 1500})
+        self.page.set_default_timeout(WAIT_MS)
+        self.problems: list[str] = []
+        self.page.on("console", self._heard)
+        self.page.goto(lab.url(f"lab/workspaces/{secrets.token_hex(4)}/tree/{path}"))
+        self.page.wait_for_selector(".jp-Notebook .jp-CodeCell")
+        self.page.evaluate(_KERNEL_IS_UP)
+        self.page.wait_for_selector('.jp-Notebook-ExecutionIndicator[data-status="idle"]')
+        self.command("application:toggle-left-area")
+
+    def _heard(self, message: Any) -> None:
+        if message.type == "error":
+            self.problems.append(message.text)
+
+    def command(self, name: str) -> None:
+        """Run a command of JupyterLab and wait until it is done."""
+        self.page.evaluate(_COMMAND, [name, 2 * WAIT_MS])
+
+    def start_command(self, name: str) -> None:
+        """Run a command of JupyterLab and go on."""
+        self.page.evaluate("name => { window.jupyterapp.commands.execute(name); }", name)
+
+    def run_all(self) -> None:
+        """Run all cells; fails if one of them fails."""
+        self.command("notebook:run-all-cells")
+        errors = self.page.locator('[data-mime-type="application/vnd.jupyter.stderr"]')
+        assert errors.count() == 0, errors.all_inner_texts()
+
+    def panel(self, title: str) -> Any:
+        """The first panel whose title begins so."""
+        panels = self.page.locator(".detkit-panel")
+        return panels.filter(has=self.page.locator(f'.detkit-title:text("{title}")')).first
+
+    def wait_until(self, script: str, *arguments: Any) -> None:
+        """Wait until a piece of JavaScript is true."""
+        self.page.wait_for_function(script, arg=arguments[0] if arguments else None)
+
+    def close(self) -> None:
+        """Leave; the kernel ends with the server."""
+        self.page.close()
