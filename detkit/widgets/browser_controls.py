@@ -28,7 +28,7 @@ class BrowserControls:
         )
         self.class_name = dropdown(
             description="Class",
-            options=[("all classes", None), *((name, name) for name in class_names)],
+            options=[("all classes", ""), *((name, name) for name in class_names)],
             tooltip="Show and count boxes of this class only",
             **look,
         )

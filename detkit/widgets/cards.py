@@ -70,17 +70,20 @@ class Card:
         assert self.index is not None, "an empty card is not on the page"
         return self.index
 
-    def show(self, index: int, html: str, is_selected: bool, mark: Mark, name: str) -> None:
-        """Fill the card with an image."""
+    def show(self, index: int, html: str, name: str) -> None:
+        """Fill the card with an image; `sync` comes next."""
+        self.index = index
+        self.picture.value = html
+        self.enlarge.tooltip = f"Enlarge {name}"
+        self.chosen.tooltip = f"Select {name}"
+        self.box.layout.display = "flex"
+
+    def sync(self, is_selected: bool, mark: Mark) -> None:
+        """Show whether the image is selected, and its mark."""
         self._is_showing = True
         try:
-            self.index = index
-            self.picture.value = html
             self.chosen.value = is_selected
             self.mark.value = mark
-            self.enlarge.tooltip = f"Enlarge {name}"
-            self.chosen.tooltip = f"Select {name}"
-            self.box.layout.display = "flex"
         finally:
             self._is_showing = False
 

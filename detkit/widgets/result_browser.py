@@ -112,7 +112,7 @@ class ResultBrowser(Panel):
         return Query(
             parts.show.value,
             parts.order.value,
-            parts.class_name.value,
+            parts.class_name.value or None,
             parts.confidence.value,
             parts.count.value,
         )
@@ -148,17 +148,17 @@ class ResultBrowser(Panel):
     def select(self, index: int, is_selected: bool = True) -> None:
         """Put an image into the selection, or take it out."""
         (self._selected.add if is_selected else self._selected.discard)(index)
-        self._say_counts()
+        self.screen.post("cards", self._sync_cards)
 
     def select_all(self) -> None:
         """Select what passes the filters, on all pages."""
         self._selected.update(self.shown)
-        self.turn_to(self.page)
+        self.screen.post("cards", self._sync_cards)
 
     def select_none(self) -> None:
         """Empty the selection."""
         self._selected.clear()
-        self.turn_to(self.page)
+        self.screen.post("cards", self._sync_cards)
 
     def mark(self, index: int, mark: Mark) -> None:
         """Accept or reject an image; an empty mark takes it back."""
@@ -166,7 +166,7 @@ class ResultBrowser(Panel):
             self.marks[index] = mark
         else:
             self.marks.pop(index, None)
-        self._say_counts()
+        self.screen.post("cards", self._sync_cards)
 
     def save_marks(self, path: str | os.PathLike[str] = "marks.csv") -> Path:
         """Write `image_index`, `source`, `mark` of every marked image as CSV.
@@ -218,11 +218,16 @@ class ResultBrowser(Panel):
         indices = self.shown[start : start + self._page_size]
         for card, index in zip(self.cards, indices, strict=False):
             html = self._html(index, _THUMBNAIL_WH, show_labels=False)
-            mark, name = self.marks.get(index, ""), self._name(index)
-            card.show(index, html, index in self._selected, mark, name)
+            card.show(index, html, self._name(index))
         for card in self.cards[len(indices) :]:
             card.clear()
         self.parts.show_page(self.page, self.num_pages)
+        self._sync_cards()
+
+    def _sync_cards(self) -> None:
+        for card in self.cards:
+            if card.index is not None:
+                card.sync(card.index in self._selected, self.marks.get(card.index, ""))
         self._say_counts()
 
     def _draw_large(self) -> None:

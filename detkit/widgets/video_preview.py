@@ -262,7 +262,9 @@ class VideoPreview(Panel):
 def _caption(shown: Shown, result: DetectionResult | None) -> str:
     frame = shown.frame
     when = "" if frame.pts_seconds is None else f" at {frame.pts_seconds:.2f} s"
-    found = "failed" if result is None else f"{len(result)} objects"
+    found = "failed"
+    if result is not None:
+        found = f"{len(result)} object{'' if len(result) == 1 else 's'}"
     return f"frame {frame.frame_index}{when}, {found}"
 
 

@@ -154,6 +154,7 @@ def test_playing_seeking_and_turning_the_threshold(notebook: NotebookPage, shots
     assert status == "busy"
     line = panel.locator(".detkit-hud").inner_text()
     assert number(line, "shown") > 0 and number(line, "detected") > 0
+    panel.scroll_into_view_if_needed()
     notebook.page.screenshot(path=shots / "preview-playing-dark.png")
 
     panel.get_by_role("button", name="Pause").click()

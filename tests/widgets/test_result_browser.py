@@ -137,6 +137,7 @@ def test_selection_is_a_table(front: Front) -> None:
         front.set(browser.cards[4].chosen, value=True)
         front.set(browser.cards[2].chosen, value=True)
         front.set(browser.cards[4].mark, index=1)
+        browser.screen.flush()
         table = browser.selection
         assert table["image_index"].tolist() == [2, 4]
         assert table["status"].tolist() == ["failed", "ok"]
@@ -147,6 +148,28 @@ def test_selection_is_a_table(front: Front) -> None:
         assert len(browser.selection) == 5
         front.click(browser.parts.select_none)
         assert browser.selection.empty
+
+
+def test_code_and_clicks_agree(front: Front) -> None:
+    with made() as browser:
+        browser.select(1)
+        browser.mark(1, "reject")
+        browser.screen.flush()
+        assert browser.cards[1].chosen.value is True
+        assert browser.cards[1].mark.value == "reject"
+        front.set(browser.cards[1].chosen, value=False)
+        assert browser.selection.empty
+
+
+def test_choosing_a_class_and_all_again(front: Front) -> None:
+    with made() as browser:
+        assert browser.parts.class_name.label == "all classes"
+        front.set(browser.parts.class_name, index=2)
+        browser.screen.flush()
+        assert "image 4: 2 objects" in browser.cards[4].picture.value
+        front.set(browser.parts.class_name, index=0)
+        browser.screen.flush()
+        assert "image 4: 3 objects" in browser.cards[4].picture.value
 
 
 def test_marks_are_saved_as_csv(

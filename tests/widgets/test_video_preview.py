@@ -117,7 +117,7 @@ def test_confidence_redraws_at_once_without_inference(
         picture = bytes(preview.view.image.value)
         front.set(preview.parts.confidence, value=0.6)
         front.wait_for(lambda: len(front.pictures) == 2)
-        assert boxes_in_caption(preview) == "1 objects"
+        assert boxes_in_caption(preview) == "1 object"
         assert bytes(preview.view.image.value) != picture
         front.set(preview.parts.confidence, value=0.95)
         front.wait_for(lambda: len(front.pictures) == 3)
@@ -130,7 +130,7 @@ def test_classes_and_labels_redraw(front: Front, detector: AsyncDetector) -> Non
         assert preview.parts.classes.options == (("nut", 0), ("<bolt>", 1))
         front.set(preview.parts.classes, index=[1])
         front.wait_for(lambda: len(front.pictures) == 2)
-        assert boxes_in_caption(preview) == "1 objects"
+        assert boxes_in_caption(preview) == "1 object"
         picture = bytes(preview.view.image.value)
         front.set(preview.parts.labels, value=False)
         front.wait_for(lambda: len(front.pictures) == 3)
