@@ -26,6 +26,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.measurement import interleave, print_table, write_results
 from detkit import AsyncDetector, DetectionResult
+from detkit.benchmark import Instruments, LoopContestant, SingleStream
+from detkit.benchmark.rounds import play_round
 from detkit.samples import sample_detector, scene
 from detkit.testing import FakeDetector, numbered_image, result_number
 
@@ -218,6 +220,24 @@ def import_cost(rounds: int = 7) -> dict[str, Any]:
     return {"median_s": round(statistics.median(seconds), 3), "heavy_libraries": sorted(loaded)}
 
 
+def harness_overhead(rounds: int, num_queries: int = 200) -> dict[str, Any]:
+    """What `detkit.benchmark` itself adds to each query of a contestant that does nothing."""
+    tools = Instruments()
+    contestant = LoopContestant(lambda images: [NoOp.answer] * len(images), tools)
+    took = []
+    for _ in range(rounds):
+        begun = time.perf_counter()
+        play_round(
+            contestant, [TINY] * num_queries, SingleStream(), np.random.default_rng(0), tools
+        )
+        took.append((time.perf_counter() - begun) / num_queries)
+    seconds = statistics.median(took)
+    return {
+        "microseconds_per_query": round(seconds * 1e6, 1),
+        "share_of_a_10_ms_detection": round(seconds / 0.010, 4),
+    }
+
+
 def map_memory(num_images: int = 100_000) -> dict[str, Any]:
     """Growth of resident memory while 100,000 images of 64 x 64 go through `map`."""
     page = 4096
@@ -249,6 +269,7 @@ def main() -> None:
         "simulated_accelerator": simulated_accelerator(rounds),
         "waiting_workers": waiting_workers(rounds),
         "map_memory": map_memory(),
+        "benchmark_harness": harness_overhead(rounds),
         "real_model": real_model(rounds),
         "event_loop_lag": loop_lag(),
     }
