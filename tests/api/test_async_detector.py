@@ -222,8 +222,8 @@ def test_context_managers_shut_down_also_after_an_error() -> None:
 
     with pytest.raises(KeyError), AsyncDetector(FakeDetector()) as detector:
         raise KeyError
-    num_threads = threading.active_count()
     for closed in (detector, asyncio.run(in_loop())):
         assert closed.get_stats()["shutdown"] is True
         assert repr(closed).endswith("shut down)")
-    assert threading.active_count() <= num_threads
+        assert closed.statistics().workers == 0
+    assert not [t for t in threading.enumerate() if t.name.startswith("detkit-worker")]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import statistics
 import time
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Future
@@ -283,37 +282,50 @@ def test_t10_cancellation_storm(scheduling: str, repetitions: Callable[[int, int
     asyncio.run(main())
 
 
-NUM_CALLERS = 16
+NUM_CALLERS = 32
+# A busy machine delays a thread by up to some milliseconds: far less than a fifth of this.
+CALL_S = 0.060
 
 
 async def p99_s(detector: AsyncDetector) -> float:
-    """Of 1,000 images handed in by as many tasks as there are workers; the middle of three tries.
+    """Of 1,000 images handed in by as many tasks as there are workers.
 
-    With more tasks it would depend on how their calls happen to fall together.
+    With more tasks it would depend on how their calls happen to fall together. The fake's call
+    counts as long as it was told to take: that a busy machine woke it late is not the engine's.
     """
+    took: list[float] = []
 
-    async def task(took: list[float], numbers: range) -> None:
+    async def task(numbers: range) -> None:
         for number in numbers:
             started = time.perf_counter()
-            await detector.detect_async(numbered_image(number))
-            took.append(time.perf_counter() - started)
+            result = await detector.detect_async(numbered_image(number))
+            overslept_s = result.metadata["inference_ms"] / 1000 - CALL_S
+            took.append(time.perf_counter() - started - overslept_s)
 
-    tries: list[float] = []
-    for _ in range(3):
-        took: list[float] = []
-        await asyncio.gather(*(task(took, range(i, 1000, NUM_CALLERS)) for i in range(NUM_CALLERS)))
-        assert len(took) == 1000
-        tries.append(sorted(took)[989])
-    return statistics.median(tries)
+    await asyncio.gather(*(task(range(i, 1000, NUM_CALLERS)) for i in range(NUM_CALLERS)))
+    assert len(took) == 1000
+    return sorted(took)[989]
 
 
+@pytest.mark.watchdog(60)
 def test_t10_latency_is_as_before_after_a_storm() -> None:
+    # "Before" is a detector that has seen no storm, measured in turns with one that has: what
+    # else the machine does meets both. It can only add, so the smallest is the engine's own.
     async def main() -> tuple[float, float]:
+        before, after = [], []
         fake = FakeDetector(delay_s=0.020)
-        async with AsyncDetector(fake, NUM_CALLERS, default_batch_size=1) as detector:
-            before = await p99_s(detector)
-            await storm(detector, 2_000, seed=11)
-            return before, await p99_s(detector)
+        options = {"max_workers": NUM_CALLERS, "default_batch_size": 1}
+        async with (
+            AsyncDetector(fake, **options) as stormed,
+            AsyncDetector(FakeDetector(delay_s=CALL_S), **options) as fresh,
+        ):
+            await storm(stormed, 2_000, seed=11)
+            fake.delay_s = CALL_S
+            for _ in range(3):
+                before.append(await p99_s(fresh))
+                after.append(await p99_s(stormed))
+        return min(before), min(after)
 
     before, after = asyncio.run(main())
+    assert before >= CALL_S
     assert after <= 1.2 * before
