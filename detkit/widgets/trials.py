@@ -20,6 +20,8 @@ Verdict = Literal["best", "as good as the best", ""]
 # Rounds of one second on a machine with other things to do differ by about this much even where
 # nothing was changed; three rounds that happen to agree do not prove less.
 _LEAST_NOISE = 0.03
+# Of a normal distribution.
+_MAD_TO_SIGMA = 1.4826
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +88,8 @@ class TrialRun:
         num_images: Images in all rounds together.
         num_failed: Those of them without a result.
         images_per_s: Median of the rounds.
-        noise_per_s: Half the distance between the fastest and the slowest round, at least 3 %.
+        noise_per_s: How much one round differs from another: the median absolute deviation,
+            scaled to a standard deviation, and at least 3 %.
         latency_p50_ms: Median time from call to result.
         latency_p95_ms: The same, 95th percentile.
     """
@@ -111,6 +114,8 @@ def summarize_rounds(trial: Trial, rounds: Sequence[Round]) -> TrialRun:
         raise ValueError("a run needs at least one round")
     rates = [(r.num_images - r.num_failed) / max(r.elapsed_s, 1e-9) for r in rounds]
     median = statistics.median(rates)
+    # Not the range: one round that another program disturbed would make every run look equal.
+    spread = statistics.median(abs(rate - median) for rate in rates)
     latencies = sorted(latency for r in rounds for latency in r.latencies_s)
     return TrialRun(
         trial,
@@ -118,7 +123,7 @@ def summarize_rounds(trial: Trial, rounds: Sequence[Round]) -> TrialRun:
         sum(r.num_images for r in rounds),
         sum(r.num_failed for r in rounds),
         median,
-        max((max(rates) - min(rates)) / 2, _LEAST_NOISE * median),
+        max(_MAD_TO_SIGMA * spread, _LEAST_NOISE * median),
         1e3 * _percentile(latencies, 0.5),
         1e3 * _percentile(latencies, 0.95),
     )

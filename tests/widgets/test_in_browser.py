@@ -161,9 +161,9 @@ def test_playing_seeking_and_turning_the_threshold(notebook: NotebookPage, shots
     panel.get_by_role("button", name="Play").wait_for()
     threshold = panel.locator(".widget-slider").filter(has_text="Confidence").get_by_role("slider")
     threshold.press("End")
-    notebook.wait_until(SAYS, ["Video preview", " 0 objects"])
+    notebook.wait_until(SAYS, ["Video preview", ", 0 objects"])
     threshold.press("Home")
-    panel.locator('.detkit-hud:not(:text(" 0 objects"))').wait_for()
+    panel.locator(".detkit-hud").filter(has_not_text=", 0 objects").wait_for()
 
     position = panel.locator(".widget-slider").filter(has_text="Frame").get_by_role("slider")
     position.press("Home")

@@ -23,9 +23,16 @@ def test_rounds_become_a_median_with_its_noise() -> None:
     rounds = [Round(10, 0, elapsed, (0.1,) * 10) for elapsed in (1.0, 0.5, 2.0)]
     summary = summarize_rounds(Trial(), rounds)
     assert summary.images_per_s == 10
-    assert summary.noise_per_s == 7.5
+    assert summary.noise_per_s == pytest.approx(1.4826 * 5)
     assert summary.num_images == 30
     assert summary.latency_p50_ms == pytest.approx(100)
+
+
+def test_one_disturbed_round_does_not_drown_a_difference() -> None:
+    steady = [Round(10, 0, elapsed, ()) for elapsed in (0.1, 0.101, 0.099, 0.102, 1.0)]
+    summary = summarize_rounds(Trial(), steady)
+    assert summary.images_per_s == pytest.approx(99, rel=0.01)
+    assert summary.noise_per_s < 5
 
 
 def test_rounds_that_agree_still_have_some_noise() -> None:
