@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import math
+import random
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 
 import pytest
 
@@ -15,9 +18,11 @@ from detkit.testing import FakeDetector, Gates, numbered_image, result_number
 NUM_TASKS, NUM_THREADS = 64, 8
 
 
-def test_t01_exactly_once_under_load(scheduling: str) -> None:
-    num_items = 10_000 if scheduling == "usual" else 2_000
-    share = num_items // (NUM_TASKS + NUM_THREADS)
+def test_t01_exactly_once_under_load(
+    scheduling: str, repetitions: Callable[[int, int], int]
+) -> None:
+    num_items = repetitions(10_000, 100_000)
+    share = math.ceil(num_items / (NUM_TASKS + NUM_THREADS))
     settled: Counter[int] = Counter()
     mismatches: list[int] = []
     lock = threading.Lock()
@@ -53,7 +58,8 @@ def test_t01_exactly_once_under_load(scheduling: str) -> None:
         asyncio.run(tasks())
         for t in threads:
             t.join()
-        assert time.perf_counter() - started <= 60
+        if scheduling == "usual":
+            assert time.perf_counter() - started <= 60 * num_items / 100_000
     total = share * (NUM_TASKS + NUM_THREADS)
     assert settled == Counter(range(total))
     assert mismatches == []
@@ -77,6 +83,8 @@ def test_t02_batch_equals_single(batch_size: int) -> None:
 
 
 def latencies_s(batch_timeout_s: float, num_calls: int) -> list[float]:
+    """Of calls that come one after another, in ascending order."""
+
     async def measure() -> list[float]:
         took = []
         async with AsyncDetector(FakeDetector(), batch_timeout_s=batch_timeout_s) as detector:
@@ -89,15 +97,20 @@ def latencies_s(batch_timeout_s: float, num_calls: int) -> list[float]:
     return asyncio.run(measure())
 
 
+def p99_s(tries: list[list[float]]) -> float:
+    """Of the best try: what else the machine does can only add to the engine's own."""
+    return min(took[math.ceil(0.99 * len(took)) - 1] for took in tries)
+
+
 def test_t03_lone_call_waits_for_nobody() -> None:
-    took = latencies_s(0.0, 500)
-    assert took[int(len(took) * 0.99)] <= 0.005
+    tries = [latencies_s(0.0, 200) for _ in range(5)]
+    assert p99_s(tries) <= 0.005
 
 
-def test_t03_lone_call_waits_no_longer_than_it_was_told() -> None:
-    took = latencies_s(0.02, 50)
-    assert took[0] >= 0.02
-    assert took[int(len(took) * 0.99)] <= 0.02 + 0.010
+def test_t03_lone_call_waits_as_long_as_it_was_told() -> None:
+    tries = [latencies_s(0.005, 100) for _ in range(5)]
+    assert min(took[0] for took in tries) >= 0.005
+    assert p99_s(tries) <= 0.005 + 0.010
 
 
 def test_t03_full_batches_do_not_wait() -> None:
@@ -111,6 +124,38 @@ def test_t03_full_batches_do_not_wait() -> None:
     started = time.perf_counter()
     assert asyncio.run(ten()) == list(range(10))
     assert time.perf_counter() - started <= 0.5
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_t03_executed_batches_are_as_modelled(seed: int) -> None:
+    choose = random.Random(seed)
+    max_batch_size = choose.randint(1, 8)
+    arrivals = [choose.randint(1, 12) for _ in range(choose.randint(1, 6))]  # during each call
+    arrivals[0] = 1
+    expected, waiting = [], 0
+    for arriving in arrivals + [0] * 99:  # one worker takes what waits, oldest first
+        waiting += arriving
+        expected.append(min(waiting, max_batch_size))
+        waiting -= expected[-1]
+        if not waiting and len(expected) >= len(arrivals):
+            break
+    numbers = iter(range(1000))
+    gates = Gates()
+    gate = gates.at("in_detector")
+    gate.close()
+    fake = FakeDetector(gates=gates)
+    with AsyncDetector(fake, max_workers=1, default_batch_size=max_batch_size) as detector:
+        futures = []
+        for call in range(len(expected)):
+            num_arriving = arrivals[call] if call < len(arrivals) else 0
+            futures += [detector.submit(numbered_image(next(numbers))) for _ in range(num_arriving)]
+            if call:
+                gate.let_through(1)
+            gate.wait_for_arrivals(call + 1)
+        gates.open_all()
+        assert [result_number(f.result(5)) for f in futures] == list(range(sum(arrivals)))
+    assert fake.batch_sizes == expected
+    assert detector.statistics().batch_size_histogram == Counter(expected)
 
 
 def test_calls_pile_up_while_the_worker_is_busy_and_go_together() -> None:

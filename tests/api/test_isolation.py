@@ -6,23 +6,30 @@ import asyncio
 import gc
 import math
 import random
+import threading
 import weakref
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from detkit import AsyncDetector, DetectionResult, DetectionSettings, PartialBatchError
 from detkit.errors import (
+    DetectorClosed,
     DetectorContractError,
+    DroppedError,
     InvalidImageError,
     InvalidResultError,
     OutOfMemoryError,
+    QueueFullError,
     WorkerDiedError,
     WorkerHungError,
 )
 from detkit.images import RGBImage
-from detkit.testing import FakeDetector, Gates, numbered_image, result_number
+from detkit.testing import FakeDetector, Gates, image_number, numbered_image, result_number
 
 
 def right_answers(images: Sequence[RGBImage]) -> list[DetectionResult]:
@@ -186,6 +193,68 @@ def test_t06_nothing_is_silently_empty() -> None:
         has_result = isinstance(outcome, DetectionResult)
         assert has_result == (index in looked_at and index != 3)
     assert isinstance(caught.value.failures[1].exception, InvalidImageError)
+
+
+FAULTS = ("none", "none", "raises", "skipped", "nothing", "NaN", "time-out")
+
+
+@given(faults=st.lists(st.sampled_from(FAULTS), min_size=1, max_size=16))
+def test_t06_a_result_means_that_the_detector_looked(faults: list[str]) -> None:
+    answered: set[int] = set()
+
+    def behave(images: Sequence[RGBImage]) -> object:
+        numbers = [image_number(image) for image in images]
+        found = {faults[n] for n in numbers}
+        if "raises" in found:
+            raise ValueError("told to")
+        if "time-out" in found:
+            raise TimeoutError("suppression of overlapping boxes took too long")
+        if "NaN" in found:
+            return [DetectionResult([[0, 0, math.nan, 1]], [1.0], [0]) for _ in images]
+        if "skipped" in found:
+            return [DetectionResult.empty() for n in numbers if faults[n] != "skipped"]
+        if "nothing" in found:
+            return [None if faults[n] == "nothing" else DetectionResult.empty() for n in numbers]
+        answered.update(numbers)
+        return [DetectionResult.empty() for _ in images]
+
+    images = [numbered_image(n) for n in range(len(faults))]
+    with AsyncDetector(FakeDetector(behaviour=behave), max_workers=1) as detector:
+        outcomes = list(detector.map(images, on_error="yield"))
+    for number, outcome in enumerate(outcomes):
+        assert isinstance(outcome, DetectionResult) == (faults[number] == "none")
+        assert isinstance(outcome, DetectionResult) == (number in answered)
+
+
+def swept_away(detector: AsyncDetector) -> None:
+    threading.Thread(target=detector.shutdown, kwargs={"cancel_pending": True}).start()
+
+
+@pytest.mark.parametrize(
+    ("options", "act", "expected"),
+    [
+        ({"max_queue_size": 3, "overflow": "reject"}, None, QueueFullError),
+        ({"max_queue_size": 3, "overflow": "drop_oldest"}, None, DroppedError),
+        ({}, swept_away, DetectorClosed),
+    ],
+)
+def test_t06_what_the_detector_never_saw_has_no_result(
+    options: dict[str, Any], act: Callable[[AsyncDetector], None] | None, expected: type[Exception]
+) -> None:
+    gates = Gates()
+    gates.at("in_detector").close()
+    fake = FakeDetector(gates=gates)
+    with AsyncDetector(fake, max_workers=1, default_batch_size=2, **options) as detector:
+        futures = [detector.submit(numbered_image(0))]
+        gates.at("in_detector").wait_for_arrivals(1)
+        futures += [detector.submit(numbered_image(n)) for n in range(1, 9)]
+        if act is not None:
+            act(detector)
+            futures[-1].exception(5)
+        gates.open_all()
+        errors = {n: f.exception(5) for n, f in enumerate(futures)}
+    assert {n for n, error in errors.items() if error is None} == set(fake.seen)
+    assert {type(error) for error in errors.values()} == {type(None), expected}
 
 
 @pytest.mark.parametrize("fits", [1, 2, 3, 5, 8, 15])
