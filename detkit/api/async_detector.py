@@ -203,7 +203,8 @@ class AsyncDetector:
         future: Future[DetectionResult] = Future()
         item = self._item(image, _settings(settings), None, FUTURE_REPLY, future)
         self._engine.wait_for_space()
-        return self._track(item, future)
+        self._track(item, future)
+        return future
 
     # -- many images --------------------------------------------------------------------------
 
@@ -292,9 +293,8 @@ class AsyncDetector:
         self._engine.check_open()
         chosen = _settings(settings)
 
-        def start(image: RGBImage) -> Future[DetectionResult]:
-            future: Future[DetectionResult] = Future()
-            return self._track(self._item(image, chosen, None, FUTURE_REPLY, future), future)
+        def start(image: RGBImage, future: Future[DetectionResult]) -> None:
+            self._track(self._item(image, chosen, None, FUTURE_REPLY, future), future)
 
         return iterate_sync(start, images, self._window(max_in_flight), ordered, on_error)
 
@@ -315,11 +315,9 @@ class AsyncDetector:
         self._engine.check_open()
         chosen = _settings(settings)
 
-        def start(
-            image: RGBImage, loop: asyncio.AbstractEventLoop
-        ) -> asyncio.Future[DetectionResult]:
-            future: asyncio.Future[DetectionResult] = loop.create_future()
-            return self._track(self._item(image, chosen, None, self._replies(loop), future), future)
+        def start(image: RGBImage, future: asyncio.Future[DetectionResult]) -> None:
+            replies = self._replies(future.get_loop())
+            self._track(self._item(image, chosen, None, replies, future), future)
 
         window = self._window(max_in_flight)
         return iterate_async(start, self._replies, images, window, ordered, on_error)
@@ -474,10 +472,9 @@ class AsyncDetector:
         image = validate_image(image)
         return Item(image, self._engine.key(image, settings, batch_size), reply, token)
 
-    def _track(self, item: Item, future: F) -> F:
-        """Submit; cancelling the future cancels the item."""
+    def _track(self, item: Item, future: F) -> None:
+        """Submit; cancelling the future cancels the item, also in the middle of this."""
         engine = self._engine
-        engine.submit((item,))
 
         def give_up(done: F) -> None:
             if done.cancelled() and engine.cancel((item,)) and isinstance(done, Future):
@@ -485,7 +482,7 @@ class AsyncDetector:
                 done.set_running_or_notify_cancel()
 
         future.add_done_callback(give_up)
-        return future
+        engine.submit((item,))
 
     def _replies(self, loop: asyncio.AbstractEventLoop) -> LoopReplies:
         replies = self._loops.get(loop)

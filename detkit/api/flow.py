@@ -28,10 +28,10 @@ from detkit.images import RGBImage
 from detkit.results import DetectionResult
 
 OnError = Literal["raise", "yield"]
-StartSync: TypeAlias = Callable[[RGBImage], "Future[DetectionResult]"]
-StartAsync: TypeAlias = Callable[
-    [RGBImage, asyncio.AbstractEventLoop], "asyncio.Future[DetectionResult]"
-]
+# Hands an image in; its outcome goes into the future. An interrupt may come at any moment, so the
+# future is in the window before the image is in the engine.
+StartSync: TypeAlias = Callable[[RGBImage, "Future[DetectionResult]"], None]
+StartAsync: TypeAlias = Callable[[RGBImage, "asyncio.Future[DetectionResult]"], None]
 
 # A source read on its own thread runs this many images ahead of what the window has asked for.
 _READ_AHEAD = 2
@@ -76,9 +76,10 @@ def iterate_sync(
         except Exception as error:  # noqa: BLE001  what came before it is finished first
             source_error, is_exhausted = error, True
         else:
-            entry = _Entry(num_in, _started(lambda: start(image), Future))
+            entry = _Entry(num_in, Future())
             pending.append(entry)
             num_in += 1
+            _start(start, image, entry)
             if not ordered:
                 entry.future.add_done_callback(lambda _: finished.put(entry))
 
@@ -115,14 +116,12 @@ def iterate_sync(
             entry.future.cancel()
 
 
-def _started(begin: Callable[[], Any], kind: Callable[[], Any]) -> Any:
-    """A future from `begin`, or one of `kind` that holds the reason why there is none."""
+def _start(start: Callable[[RGBImage, Any], None], image: RGBImage, entry: _Entry) -> None:
+    """Hand an image in; the reason why that cannot be is its outcome."""
     try:
-        return begin()
+        start(image, entry.future)
     except DetkitError as error:
-        failed = kind()
-        failed.set_exception(error)
-        return failed
+        entry.future.set_exception(error)
 
 
 async def iterate_async(
@@ -155,10 +154,11 @@ async def iterate_async(
         except Exception as error:  # noqa: BLE001  what came before it is finished first
             source_error, is_exhausted = error, True
         else:
-            entry = _Entry(num_in, _started(lambda: start(image, loop), loop.create_future))
+            entry = _Entry(num_in, loop.create_future())
             entry.future.add_done_callback(lambda _: news.set())
             pending.append(entry)
             num_in += 1
+            _start(start, image, entry)
 
     replies.expect()
     try:

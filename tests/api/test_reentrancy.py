@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import Future
 
 import pytest
+from stopwatch import Stopwatch
 
 from detkit import AsyncDetector, DetectionResult, detect_multiple_async
 from detkit.errors import PartialBatchError, ReentrantCallError
@@ -25,9 +26,9 @@ pytestmark = pytest.mark.usefixtures("scheduling")
 
 
 def elapsed_s(call: Callable[[], object]) -> float:
-    started = time.perf_counter()
+    stopwatch = Stopwatch()
     call()
-    return time.perf_counter() - started
+    return stopwatch.elapsed_s
 
 
 def wait_until(predicate: Callable[[], bool]) -> None:
