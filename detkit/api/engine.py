@@ -82,6 +82,7 @@ class Engine:
         self._recorder = Recorder()
         self.pool = WorkerPool(self, self._lock, detector, max_workers, hang_timeout_s)
         self._closing = False
+        self._last_key = BatchKey(None)
         self._pid = os.getpid()
         close_at_exit(self)
 
@@ -99,10 +100,16 @@ class Engine:
             check_settings(settings)
         try:
             shape = self.facts.shape_key(image)
+            last = self._last_key
+            if is_default and batch_size is None and last.shape == shape:
+                return last  # image after image the same; a gather makes thousands
             hash(shape)
         except Exception as error:
             raise DetectorContractError(f"batch_key failed: {describe(error)}") from error
-        return BatchKey(shape, None if is_default else settings, batch_size)
+        key = BatchKey(shape, None if is_default else settings, batch_size)
+        if is_default and batch_size is None:
+            self._last_key = key
+        return key
 
     def check_open(self, *, waits: bool = True) -> None:
         """Refuse work that could never be done.
@@ -318,7 +325,8 @@ class Engine:
 
     def settle(self, worker: int, done: Sequence[Done]) -> None:
         """Implements `Host`: count, complete and deliver what a worker brought."""
-        outcomes = [(entry.item, self._completed(entry, worker)) for entry in done]
+        facts = self._detector_facts()
+        outcomes = [(entry.item, self._completed(entry, worker, facts)) for entry in done]
         now = time.perf_counter()
         latencies_s: list[float] = []
         wanted: list[tuple[Item, Outcome]] = []
@@ -354,14 +362,25 @@ class Engine:
         """Implements `Host`."""
         self._sweep(lambda: CircuitOpenError("too many workers died or hung in a short time"))
 
-    def _completed(self, done: Done, worker: int) -> Outcome:
+    def _detector_facts(self) -> dict[str, Any] | Exception:
+        """What the detector says of itself, or what it raised when it was asked."""
+        try:
+            return self.facts.facts
+        except Exception as error:  # noqa: BLE001  told with each result
+            return error
+
+    def _completed(self, done: Done, worker: int, facts: dict[str, Any] | Exception) -> Outcome:
         """An outcome with what the engine knows; what the detector said of itself stays."""
         item, outcome, inference_ms, batch_size = done
         if not isinstance(outcome, DetectionResult):
             return outcome
         try:
-            said = {"inference_ms": inference_ms, **self.facts.facts, **outcome.metadata}
-            said |= {
+            if isinstance(facts, Exception):
+                raise facts
+            said = {
+                "inference_ms": inference_ms,
+                **facts,
+                **outcome.metadata,
                 "image_hw": item.image_hw,
                 "queue_ms": item.queue_ms,
                 "worker": worker,
