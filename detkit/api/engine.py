@@ -157,7 +157,6 @@ class Engine:
             for item in items:
                 if item.state == SETTLED:  # its caller gave up before it came here
                     continue
-                self._recorder.submitted += 1
                 offer = self.batcher.offer(item, now)
                 if not offer.accepted:
                     self._recorder.rejected += 1
@@ -197,9 +196,9 @@ class Engine:
         with self._lock:
             for item in items:
                 if self._end_locked(item):
+                    self._recorder.cancelled += 1
                     num_ended += 1
                     _release(item)
-            self._recorder.cancelled += num_ended
             self._space.notify_all()
         return num_ended
 
@@ -216,6 +215,7 @@ class Engine:
         with self._lock:
             return self._recorder.snapshot(
                 time.perf_counter(),
+                offered=self.batcher.num_offered,
                 queue_depth=len(self.batcher),
                 blocked=self.batcher.num_blocked,
                 workers=self.pool.num_workers,
@@ -397,7 +397,7 @@ class Engine:
         if item.state == SETTLED:
             return False
         if item.sequence < 0:
-            self._recorder.submitted += 1  # on its way here, and over already
+            self._recorder.never_offered += 1  # on its way here, and over already
         elif item.state == WAITING:
             self.batcher.discard(item)
         item.state = SETTLED
