@@ -7,7 +7,6 @@ beyond its replies and no file. `AsyncDetector` is its public face.
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -83,7 +82,7 @@ class Engine:
         self.pool = WorkerPool(self, self._lock, detector, max_workers, hang_timeout_s)
         self._closing = False
         self._last_key = BatchKey(None)
-        self._pid = os.getpid()
+        self._is_forked = False
         close_at_exit(self)
 
     # -- from the caller's side ---------------------------------------------------------------
@@ -124,7 +123,7 @@ class Engine:
             DetectorNotLoadedError: If the detector is not loaded.
             CircuitOpenError: While workers keep dying.
         """
-        if os.getpid() != self._pid:
+        if self._is_forked:
             raise ForkedDetectorError(
                 "this detector's threads belong to the parent process: make a new "
                 "AsyncDetector in the child, or start it with the 'spawn' method"
@@ -257,7 +256,7 @@ class Engine:
         Returns:
             False if a worker was still running when `timeout_s` had passed.
         """
-        if os.getpid() != self._pid:
+        if self._is_forked:
             return True
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         with self._lock:
@@ -273,6 +272,7 @@ class Engine:
 
     def disown(self) -> None:
         """This is a forked child: the threads stayed behind, one of them perhaps with the lock."""
+        self._is_forked = True
         self._lock = threading.RLock()
         self._space = threading.Condition(self._lock)
         self.pool.disown(self._lock)

@@ -180,7 +180,7 @@ class WorkerPool:
     @property
     def is_circuit_open(self) -> bool:
         """Whether new work is refused because workers keep dying."""
-        return time.monotonic() < self._refuse_until
+        return self._refuse_until > 0.0 and time.monotonic() < self._refuse_until
 
     def wake_locked(self, num_waiting: int) -> None:
         """There is work: wake idle workers, and give birth to more while they do not suffice."""
