@@ -14,6 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 from detkit import __version__, cli, demo, doctor
+from detkit.cli import models
 from detkit.errors import ModelNotFoundError
 from detkit.testing import FakeDetector, numbered_image
 from detkit.video import VideoSink, VideoSource
@@ -23,7 +24,7 @@ runner = CliRunner()
 
 @pytest.fixture
 def fake_model(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cli, "_load", lambda model, device: FakeDetector())
+    monkeypatch.setattr(models, "load", lambda model, device: FakeDetector())
 
 
 def save(path: Path, number: int) -> None:
