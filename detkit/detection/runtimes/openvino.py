@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from detkit.detection.environment import quiet_environment
+from detkit.detection.environment import import_openvino
 from detkit.detection.model_facts import (
     ANY,
     MAX_TEXT_LENGTH,
@@ -49,10 +49,7 @@ def the_core() -> Any:
     global _core
     with _core_lock:
         if _core is None:
-            quiet_environment()
-            import openvino
-
-            _core = openvino.Core()
+            _core = import_openvino().Core()
         return _core
 
 
