@@ -22,6 +22,7 @@
     ├── PartialBatchError                       some images of a batch failed
     ├── VideoError
     │   ├── VideoOpenError (OSError)            a source that cannot be opened
+    │   ├── StreamLostError (ConnectionError)   a live source that broke off and stays away
     │   └── VideoWriteError (OSError)           a file that cannot be written
     └── SourceError (ValueError)                a source that is nothing detkit can read
 
@@ -126,6 +127,10 @@ class VideoError(DetkitError):
 
 class VideoOpenError(VideoError, OSError):
     """A video, camera or stream could not be opened."""
+
+
+class StreamLostError(VideoError, ConnectionError):
+    """A live source broke off and could not be opened again."""
 
 
 class VideoWriteError(VideoError, OSError):
