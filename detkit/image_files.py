@@ -125,7 +125,7 @@ def without_credentials(text: str) -> str:
     found = _URL.search(text)
     if found is None:
         return text
-    scheme, address = text[: found.end()], text[found.end() :].lstrip("/")
+    scheme, address = text[: found.end()], text[found.end() :].removeprefix("/")
     host = _END_OF_HOST.split(address, maxsplit=1)[0]
     path = address[len(host) :]
     if "@" in path:  # Perhaps of a password with a slash: where the host begins, nobody knows.

@@ -62,9 +62,11 @@ def detect_videos(
         ...     async for name, frame, result in detect_videos(detector, cameras):
         ...         print(name, frame.pts_seconds, len(result))
     """
-    named = sources
-    if not isinstance(named, Mapping):
-        named = {str(number): source for number, source in enumerate(named)}
+    named: Mapping[str, VideoInput]
+    if isinstance(sources, Mapping):
+        named = sources
+    else:
+        named = {str(number): source for number, source in enumerate(sources)}
     runs = {name: detect_video(detector, source, **options) for name, source in named.items()}
     return VideosRun(runs)
 

@@ -64,6 +64,7 @@ class CameraSource(LiveSource):
 class CameraConnection:
     """See `Connection`."""
 
+    is_finite = False
     expected_frames: int | None = None
     num_damaged = 0
 

@@ -81,15 +81,21 @@ class Decoder:
 
     def __iter__(self) -> Iterator[Any]:
         for packet in self._packets():
-            try:
-                pictures = packet.decode()
-            except _damage():
-                self.num_damaged += 1
-                continue
-            for picture in pictures:
-                # Shown all the same: the decoder has patched it from its neighbours.
-                self.num_damaged += bool(picture.is_corrupt)
-                yield picture
+            yield from self._decoded(packet)
+        if self.end is not None:  # What the decoder still holds was sound.
+            yield from self._decoded(None)
+
+    def _decoded(self, packet: Any) -> Iterator[Any]:
+        try:
+            pictures = self._stream.codec_context.decode(packet)
+        except _damage():
+            self.num_damaged += 1
+            return
+        for picture in pictures:
+            # Shown all the same: the decoder has patched it from its neighbours.
+            self.num_damaged += bool(picture.is_corrupt)
+            picture.time_base = picture.time_base or self._stream.time_base
+            yield picture
 
     def _packets(self) -> Iterator[Any]:
         try:

@@ -49,12 +49,14 @@ class Connection(Protocol):
 
     Attributes:
         fps: Frame rate, or `None`.
-        expected_frames: Where the stream is a file somewhere else: how many it announces.
+        is_finite: Whether the stream announces its end, as a file somewhere else does.
+        expected_frames: How many such a file announces, or `None`.
         end: After the last picture: why there are no more, or "" where it came to its end.
         num_damaged: What could not be decoded cleanly.
     """
 
     fps: Fraction | None
+    is_finite: bool
     expected_frames: int | None
     end: str
 
@@ -136,7 +138,7 @@ class LiveSource(FrameSource):
                     self.num_damaged = damaged + connection.num_damaged
                 if self._closing.is_set():
                     return
-                if connection.expected_frames is not None:
+                if connection.is_finite:
                     self.status = self._verdict(connection)
                     return
                 lost, connection = connection, None

@@ -42,6 +42,11 @@ _ADDRESS = re.compile(r"\s*([a-z][a-z0-9+.-]+)://", re.IGNORECASE)
 _FOREIGN = re.compile(r"[\x00-\x20\x7f\\<>\"^`{|}]")
 # One second of a stream tells what is in it; the usual five outlast the time-out.
 _ANALYSE_MICROSECONDS = "1000000"
+# What FFmpeg says when its time-out ends a read, and when a body of unknown length is over.
+_END = {
+    "Immediate exit requested": "no more data within the time-out",
+    "Input/output error": "the connection ended",
+}
 
 
 def is_address(text: str) -> bool:
@@ -94,7 +99,6 @@ class StreamSource(LiveSource):
             "format_whitelist": f"{CONTAINERS},rtsp,rtp,mpjpeg",
             "analyzeduration": _ANALYSE_MICROSECONDS,
             "fpsprobesize": "0",
-            "fflags": "nobuffer",
         }
         if scheme.startswith("rtsp"):
             self._options["rtsp_transport"] = "tcp"
@@ -122,7 +126,7 @@ class StreamSource(LiveSource):
         else:
             stream = choose_stream(container, is_live=True)
             if stream is not None:
-                return StreamConnection(container, stream, self._timeouts[1])
+                return StreamConnection(container, stream)
             container.close()
             why = "it holds no video, only sound or data"
         # Out here no error hangs on to FFmpeg's, which names the address with its password.
@@ -132,17 +136,16 @@ class StreamSource(LiveSource):
 class StreamConnection:
     """See `Connection`."""
 
-    def __init__(self, container: Any, stream: Any, read_timeout_s: float) -> None:
+    def __init__(self, container: Any, stream: Any) -> None:
         self._container = container
-        self._stream = stream
-        self._read_timeout_s = read_timeout_s
         self._decoder = Decoder(container, stream)
         rate = stream.average_rate or stream.guessed_rate
         self.fps = Fraction(rate) if rate else None
         self.end = ""
-        seconds = duration_seconds(container, stream)
-        count = int(stream.frames) or (round(seconds * self.fps) if seconds and self.fps else 0)
-        self.expected_frames = count or None
+        self.is_finite = duration_seconds(container, stream) is not None
+        self.expected_frames = int(stream.frames) or None
+        # A camera's JPEG pictures have no times; FFmpeg makes some up.
+        self._has_clock = container.format.name != "mpjpeg"
 
     @property
     def num_damaged(self) -> int:
@@ -155,12 +158,10 @@ class StreamConnection:
         for index, picture in enumerate(self._decoder):
             if start is None:
                 start = picture.pts or 0
-            yield upright_rgb(picture), pts_seconds(picture, start, None, index)
+            pts = pts_seconds(picture, start, None, index) if self._has_clock else None
+            yield upright_rgb(picture), pts
         if self._decoder.end is not None:
-            is_late = reason(self._decoder.end).startswith("Immediate exit")
-            self.end = (
-                f"no data for {self._read_timeout_s:g} s" if is_late else reason(self._decoder.end)
-            )
+            self.end = _END.get(reason(self._decoder.end), reason(self._decoder.end))
 
     def close(self) -> None:
         """See `Connection`."""
