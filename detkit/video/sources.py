@@ -120,7 +120,8 @@ class VideoSource(FrameSource):
         if decoder.num_damaged and decoder.is_sound_after_damage:
             return "corrupt"
         expected = self.expected_frames
-        if decoder.num_damaged or (expected and self.num_frames < expected * _WHOLE_SHARE):
+        is_short = bool(expected) and self.num_frames < (expected or 0) * _WHOLE_SHARE
+        if decoder.num_damaged or is_short or _ends_in_a_box(self.path):
             return "truncated"
         return "complete"
 
@@ -165,3 +166,28 @@ def _open(path: Path) -> tuple[Any, Any]:
         container.close()
         raise VideoOpenError(f"{name}: holds no video, only sound or data")
     return container, stream
+
+
+def _ends_in_a_box(path: Path) -> bool:
+    """Whether an MP4 file ends in the middle of one of its outermost boxes (ISO 14496-12, 4.2).
+
+    A fragmented one that was cut announces only what is in it; nothing else tells that more was
+    to come.
+    """
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        at = 0
+        while at < size:
+            file.seek(at)
+            head = file.read(16)
+            if at == 0 and head[4:8] not in (b"ftyp", b"styp", b"moov", b"moof"):
+                return False  # another kind of container
+            length = int.from_bytes(head[:4], "big")
+            if length == 1:
+                length = int.from_bytes(head[8:16], "big")
+            if length == 0:  # to the end of the file
+                return False
+            if length < 8 or len(head) < 8:
+                return True
+            at += length
+    return at > size
