@@ -5,13 +5,19 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
+import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from video_clips import write_video
 
+from detkit.errors import VideoError
+from detkit.video import Frame, SourceEvent, StreamSource
+
 Handler = Callable[["Visit"], None]
 
+SECRET = "hunter2"
+USER = f"admin:{SECRET}"
 HTTP_OK = b"HTTP/1.1 200 OK\r\nContent-Type: video/mp2t\r\nConnection: close\r\n\r\n"
 
 
@@ -130,3 +136,25 @@ def multipart_jpeg(pictures: list[bytes]) -> Iterator[bytes]:
     for picture in pictures:
         head = f"--edge\r\nContent-Type: image/jpeg\r\nContent-Length: {len(picture)}\r\n\r\n"
         yield head.encode() + picture + b"\r\n"
+
+
+def read(source: StreamSource) -> tuple[list[Frame], list[SourceEvent], Exception | None]:
+    """All frames, all events and what ended them."""
+    frames: list[Frame] = []
+    events: list[SourceEvent] = []
+    source.on_event = events.append
+    try:
+        for frame in source:
+            frames.append(frame)  # noqa: PERF402  an error may come in the middle
+    except VideoError as error:
+        return frames, events, error
+    return frames, events, None
+
+
+def assert_nothing_secret(error: BaseException | None, *objects: object) -> None:
+    told = [repr(thing) + str(thing) for thing in objects]
+    while error is not None:
+        told += [str(error), repr(error), *traceback.format_exception(error)]
+        assert error.__context__ is error.__cause__
+        error = error.__cause__
+    assert SECRET not in "".join(told)
