@@ -65,7 +65,8 @@ def iterate_blocking(items: AsyncGenerator[T, None], terminate: Callable[[], Non
     """
     with ReadAhead(_on_a_loop(items), 1) as ahead:
         try:
-            yield from ahead
+            for item in ahead:
+                yield item  # noqa: UP028  `yield from` would close it first, and wait for that
         finally:
             terminate()
 

@@ -201,7 +201,7 @@ class VideoRun:
     def __iter__(self) -> Iterator[tuple[Frame, Outcome]]:
         # The engine's own blocking iterator waits for the next frame before it hands out a
         # result; from a live source that may be long.
-        if self.policy == "latest":
+        if self.policy == "latest" or self.source.is_live:
             return iterate_blocking(self.__aiter__(), self.terminate)
         return self._iterate()
 

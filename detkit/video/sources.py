@@ -141,31 +141,37 @@ class VideoSource(FrameSource):
 def _open(path: Path) -> tuple[Any, Any]:
     import av
 
-    name = without_credentials(str(path))
+    why = _not_a_file(path)
+    if why is None:
+        try:
+            # An absolute path cannot be taken for one of FFmpeg's protocols.
+            container = av.open(
+                str(path.absolute()),
+                container_options={"format_whitelist": CONTAINERS, "protocol_whitelist": "file"},
+            )
+        except (av.FFmpegError, OSError, ValueError) as error:
+            why = f"not a readable video ({reason(error)})"
+        else:
+            stream = choose_stream(container)
+            if stream is not None:
+                return container, stream
+            container.close()
+            why = "holds no video, only sound or data"
+    # Out here no error of the system hangs on: those repeat the name, in which an address that
+    # was meant may stand with its password.
+    raise VideoOpenError(f"{without_credentials(str(path))}: {why}")
+
+
+def _not_a_file(path: Path) -> str | None:
     try:
         info = path.stat()
     except OSError as error:
-        # Without the system's own error behind it: that repeats the whole name.
-        raise VideoOpenError(f"{name}: {error.strerror or type(error).__name__}") from None
+        return error.strerror or type(error).__name__
     except ValueError as error:  # A NUL in the name.
-        raise VideoOpenError(f"{name!r}: {error}") from error
+        return str(error)
     if not stat.S_ISREG(info.st_mode):
-        raise VideoOpenError(f"{name}: not a regular file")
-    if info.st_size == 0:
-        raise VideoOpenError(f"{name}: the file is empty")
-    try:
-        # An absolute path cannot be taken for one of FFmpeg's protocols.
-        container = av.open(
-            str(path.absolute()),
-            container_options={"format_whitelist": CONTAINERS, "protocol_whitelist": "file"},
-        )
-    except (av.FFmpegError, OSError, ValueError) as error:
-        raise VideoOpenError(f"{name}: not a readable video ({reason(error)})") from error
-    stream = choose_stream(container)
-    if stream is None:
-        container.close()
-        raise VideoOpenError(f"{name}: holds no video, only sound or data")
-    return container, stream
+        return "not a regular file"
+    return "the file is empty" if info.st_size == 0 else None
 
 
 def _ends_in_a_box(path: Path) -> bool:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -291,3 +293,26 @@ def test_leaving_early_releases_thread_and_descriptor(ts: bytes) -> None:
 def open_descriptors() -> int:
     folder = Path("/proc/self/fd")  # Linux alone has it; elsewhere the test compares 0 with 0.
     return len(list(folder.iterdir())) if folder.is_dir() else 0
+
+
+def test_the_interpreter_ends_while_a_read_is_blocked() -> None:
+    script = (
+        "import sys; from detkit.video import ReadAhead, StreamSource\n"
+        "ahead = ReadAhead(iter(StreamSource(sys.argv[1])))\n"
+        "sys.stdin.read(1)\n"
+    )
+    connected = threading.Event()
+
+    def says_nothing(visit: Visit) -> None:
+        visit.request()
+        connected.set()
+        visit.stall()
+
+    with Server(says_nothing) as server:
+        command = [sys.executable, "-X", "dev", "-c", script, server.address(user=USER)]
+        with subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        ) as process:
+            assert connected.wait(30)
+            out, err = process.communicate(b"x", timeout=30)
+    assert (process.returncode, out, err) == (0, b"", b"")
