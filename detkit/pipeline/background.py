@@ -65,8 +65,9 @@ def iterate_blocking(items: AsyncGenerator[T, None], terminate: Callable[[], Non
     """
     with ReadAhead(_on_a_loop(items), 1) as ahead:
         try:
-            for item in ahead:
-                yield item  # noqa: UP028  `yield from` would close it first, and wait for that
+            # `yield from` would close it first, and wait for that.
+            for item in ahead:  # noqa: UP028
+                yield item
         finally:
             terminate()
 
