@@ -24,6 +24,7 @@
     ├── PartialBatchError                       some images of a batch failed
     ├── VideoError
     │   ├── VideoOpenError (OSError)            a source that cannot be opened
+    │   ├── StreamLostError (ConnectionError)   a live source that broke off and stays away
     │   └── VideoWriteError (OSError)           a file that cannot be written
     └── SourceError (ValueError)                a source that is nothing detkit can read
 
@@ -147,6 +148,10 @@ class VideoError(DetkitError):
 
 class VideoOpenError(VideoError, OSError):
     """A video, camera or stream could not be opened."""
+
+
+class StreamLostError(VideoError, ConnectionError):
+    """A live source broke off and could not be opened again."""
 
 
 class VideoWriteError(VideoError, OSError):

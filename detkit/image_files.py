@@ -42,6 +42,8 @@ _MAX_NAME_CHARS = 120
 # One slash is enough: pathlib drops the second. Two letters, as C:/ is a drive.
 _URL = re.compile(r"[a-z][a-z0-9+.-]+:/", re.IGNORECASE)
 
+_END_OF_HOST = re.compile(r"[/\\?#]")
+
 _Plugin: TypeAlias = Callable[[BinaryIO], ImageFile]
 _FORMATS: tuple[tuple[re.Pattern[bytes], _Plugin], ...] = (
     (re.compile(rb"\xff\xd8\xff"), JpegImagePlugin.JpegImageFile),
@@ -133,11 +135,23 @@ def source_name(source: object) -> str:
 
 
 def without_credentials(text: str) -> str:
-    """`text`, less the password and the query if it is a URL: both places can hold a secret."""
-    if not _URL.match(text):
+    """`text`, less user, password, query and fragment if it holds a URL: each can be secret.
+
+    Example:
+        >>> without_credentials("rtsp://admin:pw@10.0.0.7/door?token=1")
+        'rtsp://***@10.0.0.7/door?...'
+    """
+    found = _URL.search(text)
+    if found is None:
         return text
-    text = re.sub(r"(?<=:/)/?[^/?#]*@", "/***@", text, count=1)
-    return re.sub(r"\?.*", "?...", text, flags=re.DOTALL)
+    scheme, address = text[: found.end()], text[found.end() :].removeprefix("/")
+    host = _END_OF_HOST.split(address, maxsplit=1)[0]
+    path = address[len(host) :]
+    if "@" in path:  # Perhaps of a password with a slash: where the host begins, nobody knows.
+        return f"{scheme}/***"
+    _, at, host = host.rpartition("@")
+    path = re.sub(r"[?#].*", "?...", path, count=1, flags=re.DOTALL)
+    return f"{scheme}/{'***@' if at else ''}{host}{path}"
 
 
 class _Refused(Exception):  # noqa: N818  never leaves this file
