@@ -6,6 +6,7 @@ Imports a library's file only when that library is chosen.
 from __future__ import annotations
 
 from importlib import import_module
+from importlib.util import find_spec
 
 from detkit.detection.model_files import ModelFormat
 from detkit.detection.runtimes.contract import LoadOptions, Runtime, RuntimeName
@@ -43,6 +44,11 @@ def choose_runtime(options: LoadOptions, runtime: RuntimeName) -> RuntimeName:
     if options.device.startswith("cuda") and "onnxruntime" in able:
         return "onnxruntime"  # OpenVINO does not run on NVIDIA GPUs
     return next(iter(able))
+
+
+def installed_runtimes(file_format: ModelFormat) -> list[RuntimeName]:
+    """The libraries here that load files of a format, the preferred one first."""
+    return [name for name in _LIBRARIES[file_format] if find_spec(name) is not None]
 
 
 def open_runtime(options: LoadOptions, runtime: RuntimeName) -> Runtime:
