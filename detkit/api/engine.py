@@ -243,6 +243,21 @@ class Engine:
             if not self._closing:
                 self.pool.wake_locked(len(self.batcher))
 
+    def replace_detector(self, detector: Any) -> None:
+        """Go on with another detector of the same kind; what is in a call ends with the old one.
+
+        Raises:
+            TypeError: If `detector` has no `detect` method.
+        """
+        facts = DetectorFacts(detector)
+        with self._lock:
+            self.facts = facts
+            self._last_key = BatchKey(None)
+            self.batcher.forget_memory_limits()
+            self.pool.replace_locked(detector)
+            if not self._closing:
+                self.pool.wake_locked(len(self.batcher))
+
     @property
     def is_closed(self) -> bool:
         """Whether `close` was called."""

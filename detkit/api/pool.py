@@ -92,6 +92,7 @@ class Slot:
         self.call_started: float | None = None
         self.is_starting = True
         self.is_gone = False
+        self.is_outdated = False
         self.owns_replica = False
         self._host = host
         self._pool = pool
@@ -151,8 +152,7 @@ class WorkerPool:
         self._work = threading.Condition(lock)
         self._detector = detector
         self._watchdog = Watchdog(self, lock, hang_timeout_s) if hang_timeout_s else None
-        inherited = (None, AbstractDetector.replicate)
-        self._can_replicate = getattr(type(detector), "replicate", None) not in inherited
+        self._can_replicate = _can_replicate(detector)
         self.max_workers = max_workers
         self._max_replicas = sys.maxsize
         self._original_taken = False
@@ -195,6 +195,16 @@ class WorkerPool:
         self._work.notify_all()
         if self._watchdog is not None:
             self._watchdog.look_locked()
+
+    def replace_locked(self, detector: Any) -> None:
+        """Workers to come call this detector; those there are end after their batch."""
+        self._detector = detector
+        self._can_replicate = _can_replicate(detector)
+        self._original_taken = False
+        self._max_replicas = sys.maxsize
+        for slot in self._slots:
+            slot.is_outdated = True
+        self.wake_all_locked()
 
     def disown(self, lock: threading.RLock) -> None:
         """See `Engine.disown`."""
@@ -282,7 +292,7 @@ class WorkerPool:
         with self._lock:
             while True:
                 surplus = len(self._slots) > min(self.max_workers, self._max_replicas)
-                if slot.is_gone or surplus:
+                if slot.is_gone or slot.is_outdated or surplus:
                     return False
                 slot.items = self._host.take_locked(self._num_idle + self._num_starting() + 1)
                 if slot.items:
@@ -314,10 +324,11 @@ class WorkerPool:
     def _equip(self, slot: Slot, *, again: bool = False) -> bool:
         """Give a worker its replica, or a fresh one. False if there can be no further one."""
         with self._lock:
-            takes_original = not again and not self._original_taken
+            detector = self._detector
+            takes_original = not (again or self._original_taken or slot.is_outdated)
             self._original_taken = self._original_taken or takes_original
-        if takes_original or getattr(self._detector, "thread_safe", False):
-            slot.replica = Replica(self._detector)
+        if takes_original or getattr(detector, "thread_safe", False):
+            slot.replica = Replica(detector)
             return True
         copy = self._replicate(slot)
         if copy is not None:
@@ -327,6 +338,8 @@ class WorkerPool:
         if again:
             return True  # the same one once more: there is no other
         with self._lock:
+            if slot.is_outdated:
+                return False  # what could not be copied is no longer wanted
             self._max_replicas = max(1, len(self._slots) - 1)
             is_alone = len(self._slots) == 1
         if is_alone:  # the one detector there is hangs in a worker that was given up
@@ -347,7 +360,7 @@ class WorkerPool:
         has_original = slot.replica is not None and not slot.owns_replica
         slot.release_replica()
         with self._lock:
-            if has_original:
+            if has_original and not slot.is_outdated:
                 self._original_taken = False
             self._bury_locked(slot)
             self.wake_all_locked()
@@ -420,3 +433,8 @@ class WorkerPool:
         self._count_death()
         self._host.hung(items, stack)
         self._find_successor()
+
+
+def _can_replicate(detector: Any) -> bool:
+    inherited = (None, AbstractDetector.replicate)
+    return getattr(type(detector), "replicate", None) not in inherited

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from detkit.cli import demo, detect, doctor, video
+from detkit.cli import bench, demo, detect, doctor, tune, video
 from detkit.cli.ending import fail
 
 app = typer.Typer(
@@ -37,6 +37,8 @@ def _top(
 app.command("demo")(demo.command)
 app.command("detect")(detect.command)
 app.command("video")(video.command)
+app.command("bench")(bench.command)
+app.command("tune")(tune.command)
 app.command("doctor")(doctor.command)
 
 

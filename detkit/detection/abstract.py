@@ -91,6 +91,8 @@ class AbstractDetector(ABC):
       without it gets `confidence_threshold`, `classes` and `max_detections` applied to its
       results by the engine.
     * `class_names`: mapping from class id to name. `model_name`: text.
+    * `load_choices(num_threads)` and `reload(**choice)`: other ways to load the same model, as
+      `YOLOv8Detector` has them; tuning tries them.
 
     `detkit.testing.check_detector(detector)` tells whether an implementation keeps to this.
 

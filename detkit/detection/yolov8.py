@@ -6,13 +6,14 @@ Holds the public contract: arguments, loading, copies, closing. The arithmetic i
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from os import PathLike
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from detkit.detection.abstract import AbstractDetector, DetectionSettings
 from detkit.detection.loaded_model import LoadedModel, Thresholds
@@ -21,7 +22,7 @@ from detkit.detection.optimization_report import OptimizationReport
 from detkit.detection.optimize import ImageOrPath, optimize
 from detkit.detection.optimized_models import find_optimized
 from detkit.detection.runtimes.contract import LoadOptions, Precision, RuntimeName
-from detkit.detection.runtimes.selection import open_runtime
+from detkit.detection.runtimes.selection import installed_runtimes, open_runtime
 from detkit.errors import DetectorNotLoadedError, UnsupportedSettingError
 from detkit.images import RGBImage, validate_image
 from detkit.results import DetectionResult
@@ -62,6 +63,8 @@ class YOLOv8Detector(AbstractDetector):
         self._lock = threading.Lock()
         self._loaded: LoadedModel | None = None
         self._arguments: _LoadArguments | None = None
+        # What the first of a row of `reload` was allowed to choose; None: no more than this one.
+        self._allowed: _LoadArguments | None = None
 
     def load_model(
         self,
@@ -141,7 +144,7 @@ class YOLOv8Detector(AbstractDetector):
         loaded = LoadedModel(open_runtime(options, runtime), name, thresholds)
         with self._lock:
             self._release()
-            self._loaded, self._arguments = loaded, arguments
+            self._loaded, self._arguments, self._allowed = loaded, arguments, None
 
     def detect(
         self, image: RGBImage, *, settings: DetectionSettings | None = None
@@ -154,7 +157,8 @@ class YOLOv8Detector(AbstractDetector):
 
         Returns:
             Boxes in pixels of `image`, best first. The metadata holds `num_detections`,
-            `image_hw`, `class_names`, `model` and `inference_ms`, the time of the network.
+            `image_hw`, `class_names`, `model`, and where the time went: `preprocess_ms`,
+            `inference_ms` (the network) and `postprocess_ms`, those of a batch shared out.
 
         Raises:
             DetectorNotLoadedError: Before `load_model` and after `close`.
@@ -272,6 +276,71 @@ class YOLOv8Detector(AbstractDetector):
             )
             return optimize(loaded, options, images, out, min_f1)
 
+    def load_choices(self, num_threads: Sequence[int] = ()) -> list[dict[str, Any]]:
+        """Other ways to load this model here that differ in speed: arguments of `reload`.
+
+        What was asked for by name stays as it is: a library or precision other than "auto", a
+        number of threads. So no choice is less exact than what `load_model` was allowed to take.
+
+        Args:
+            num_threads: Numbers of threads to try beside what the library takes by itself; left
+                out on a GPU.
+
+        Raises:
+            DetectorNotLoadedError: Before `load_model` and after `close`.
+        """
+        runtime, given = self._require().runtime, self._allowed or self._arguments
+        assert given is not None, "what is loaded was loaded with arguments"
+        on_cpu = runtime.device == "cpu"
+        threads: list[dict[str, Any]] = [{}]
+        if on_cpu and given.num_threads is None:
+            threads += [{"num_threads": count} for count in num_threads]
+        libraries: list[str] = [runtime.library] if given.runtime == "auto" else [given.runtime]
+        if given.runtime == "auto" and on_cpu:
+            found = installed_runtimes(find_model(given.model_path)[1])
+            # Half a gigabyte and some seconds are much for a library that is never the fastest.
+            libraries += [n for n in found if n != "ultralytics" or "torch" in sys.modules]
+        choices: dict[str, dict[str, Any]] = {}
+        for library in libraries:
+            precisions: list[str] = [given.precision]
+            if given.precision == "auto":
+                precisions = ["fp32"]
+                if library == runtime.library:
+                    precisions += [runtime.precision]
+            for precision in precisions:
+                for count in threads:
+                    choice = {"runtime": library, "precision": precision, **count}
+                    choices[str(choice)] = choice
+        choices.pop(str({"runtime": runtime.library, "precision": runtime.precision}), None)
+        return list(choices.values())
+
+    def reload(
+        self,
+        *,
+        runtime: RuntimeName | None = None,
+        precision: Precision | None = None,
+        num_threads: int | None = None,
+    ) -> YOLOv8Detector:
+        """Another detector with the same model and defaults, loaded in another way.
+
+        Args:
+            runtime: As `load_model`; None keeps what this detector was loaded with.
+            precision: Likewise.
+            num_threads: Likewise.
+
+        Raises:
+            DetectorNotLoadedError: Before `load_model` and after `close`.
+            ModelLoadError: As `load_model`.
+        """
+        self._require()
+        assert self._arguments is not None, "what is loaded was loaded with arguments"
+        asked = {"runtime": runtime, "precision": precision, "num_threads": num_threads}
+        changes = {name: value for name, value in asked.items() if value is not None}
+        other = type(self)()
+        other.load_model(**{**asdict(self._arguments), **changes})
+        other._allowed = self._allowed or self._arguments
+        return other
+
     def close(self) -> None:
         """Release the model's memory. Idempotent; `load_model` makes it usable again."""
         with self._lock:
@@ -281,7 +350,7 @@ class YOLOv8Detector(AbstractDetector):
         if self._loaded is not None:
             self._loaded.runtime.close()
         self._loaded = None
-        self._arguments = None
+        self._arguments = self._allowed = None
 
     def _require(self) -> LoadedModel:
         if self._loaded is None:

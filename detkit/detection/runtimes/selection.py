@@ -9,6 +9,7 @@ import ctypes
 import logging
 import sys
 from importlib import import_module
+from importlib.util import find_spec
 
 from detkit.detection.model_files import ModelFormat
 from detkit.detection.runtimes.contract import (
@@ -68,6 +69,11 @@ def _wants_gpu(device: str) -> bool:
     except OSError:
         return False
     return True
+
+
+def installed_runtimes(file_format: ModelFormat) -> list[RuntimeName]:
+    """The libraries here that load files of a format, the preferred one first."""
+    return [name for name in _LIBRARIES[file_format] if find_spec(name) is not None]
 
 
 def open_runtime(options: LoadOptions, runtime: RuntimeName) -> Runtime:
