@@ -8,6 +8,7 @@ from detkit.pipeline.annotated import VideoSummary, annotate_video
 from detkit.pipeline.images import ImageRecord, ImageRun, detect_images
 from detkit.pipeline.inputs import IMAGE_SUFFIXES, find_files
 from detkit.pipeline.jobs import FolderReport, InputOutcome, Inputs, detect_to_folder, sort_inputs
+from detkit.pipeline.tracking import Tracks, TrackSettings
 from detkit.pipeline.videos import VideoRun, detect_video
 
 __all__ = [
@@ -17,6 +18,8 @@ __all__ = [
     "ImageRun",
     "InputOutcome",
     "Inputs",
+    "TrackSettings",
+    "Tracks",
     "VideoRun",
     "VideoSummary",
     "annotate_video",

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 from detkit.errors import ItemFailure
 from detkit.images import RGBImage
+from detkit.pipeline.tracking import Tracks, TrackSettings, make_tracks
 from detkit.results import DetectionResult
 from detkit.video.frames import Frame
 from detkit.video.ledger import FrameLedger
@@ -43,6 +44,7 @@ def detect_video(
     max_age_s: float | None = None,
     stride: int = 1,
     max_in_flight: int | None = None,
+    track: bool | TrackSettings = False,
     on_error: Literal["raise", "yield"] = "raise",
     **settings: Unpack[SettingsOptions],
 ) -> VideoRun:
@@ -62,6 +64,9 @@ def detect_video(
         stride: Detect in every `stride`-th frame only; the others are decoded and left out.
         max_in_flight: Most frames between decoder and result; by default twice what the detector
             takes at once, within 128 MB, or with "latest" one for each worker.
+        track: Give every object a number that it keeps from frame to frame, in the metadata as
+            `tracker_ids` and in tables as `tracker_id`; see `Tracks.follow`. Every source has
+            numbers of its own.
         on_error: "raise" ends the run at the first frame that the detector fails on; "yield" puts
             an `ItemFailure` in the place of its result and goes on.
         **settings: `confidence_threshold` and so on, as for `detect_async`.
@@ -69,6 +74,7 @@ def detect_video(
     Raises:
         VideoOpenError: At once, if the file is no video.
         ValueError: If `stride` is below 1.
+        MissingPackageError: If `track` is asked for and the extra `track` is not installed.
 
     Example:
         >>> async def count(detector):  # doctest: +SKIP
@@ -83,7 +89,16 @@ def detect_video(
         latest = policy == "latest"
         max_in_flight = detector.max_workers if latest else _default_in_flight(detector, source)
     options = {"max_in_flight": max_in_flight, "on_error": on_error, **settings}
-    return VideoRun(detector, source, options, policy=policy, max_age_s=max_age_s, stride=stride)
+    tracks = make_tracks(track, source)
+    return VideoRun(
+        detector,
+        source,
+        options,
+        policy=policy,
+        max_age_s=max_age_s,
+        stride=stride,
+        tracks=tracks,
+    )
 
 
 class _Ticketed(NamedTuple):
@@ -108,8 +123,10 @@ class VideoRun:
         policy: Keep,
         max_age_s: float | None,
         stride: int,
+        tracks: Tracks | None = None,
     ) -> None:
         self.source = source
+        self._tracks = tracks
         self._detector = detector
         self._options = options
         self._policy = policy
@@ -165,6 +182,8 @@ class VideoRun:
         whole: Status = "complete" if self._is_exhausted else "interrupted"
         video = self.source if isinstance(self.source, VideoSource) else None
         self.ledger.finish(whole if video is None else video.status)
+        if self._tracks is not None:
+            self._tracks.close()
 
     def __iter__(self) -> Iterator[tuple[Frame, DetectionResult | ItemFailure]]:
         def images() -> Iterator[RGBImage]:
@@ -175,7 +194,10 @@ class VideoRun:
         try:
             with self._read_ahead() as items:
                 for outcome in self._detector.map(images(), **self._options):
-                    yield self._settle(outcome)
+                    frame, outcome = self._settle(outcome)
+                    if self._tracks is not None:
+                        outcome = self._tracks.follow(frame, outcome)
+                    yield frame, outcome
         finally:
             self._finish()
 
@@ -190,7 +212,10 @@ class VideoRun:
                 outcomes: Any = self._detector.stream(images(), **self._options)
                 async with aclosing(outcomes):
                     async for outcome in outcomes:
-                        yield self._settle(outcome)
+                        frame, outcome = self._settle(outcome)
+                        if self._tracks is not None:
+                            outcome = await self._tracks.follow_async(frame, outcome)
+                        yield frame, outcome
         finally:
             self._finish()
 

@@ -5,6 +5,7 @@ Knows nothing of detectors; `detkit.pipeline` joins the two.
 
 from detkit.video.frames import Frame
 from detkit.video.ledger import FrameLedger, LedgerEntry
+from detkit.video.picture_folder import PictureFolder
 from detkit.video.read_ahead import ReadAhead
 from detkit.video.sinks import VideoSink
 from detkit.video.sources import VIDEO_SUFFIXES, VideoSource
@@ -18,6 +19,7 @@ __all__ = [
     "JsonLinesSink",
     "LedgerEntry",
     "ParquetSink",
+    "PictureFolder",
     "ReadAhead",
     "TableSink",
     "VideoSink",
