@@ -28,7 +28,8 @@ from detkit.results import DetectionResult
 from detkit.video.frames import Frame
 from detkit.video.picture_folder import save_picture
 from detkit.video.sources import VIDEO_SUFFIXES, VideoSource
-from detkit.video.tables import CsvSink, TableSink
+from detkit.video.table_sink import TableSink
+from detkit.video.tables import CsvSink
 from detkit.video.writing import replacing
 
 if TYPE_CHECKING:
