@@ -15,7 +15,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "detkit"
 # A unit is a file or folder right below the package. It may import units of floors below it,
 # and of a unit beside it what that shows at its own door.
 FLOORS = (
-    {"errors", "results", "images", "image_files", "boxes", "drawing", "labels"},
+    {"errors", "results", "images", "image_files", "boxes", "drawing", "labels", "progress"},
     {"detection"},
     {"api", "video"},
     {"pipeline", "benchmark", "ray_data", "testing", "check", "samples"},
@@ -29,7 +29,8 @@ CONFINED = {
     "pandas": {"notebook", "widgets"},
     "matplotlib": {"notebook", "widgets"},
     "ipywidgets": {"notebook", "widgets"},
-    "IPython": {"notebook", "widgets"},
+    "IPython": {"notebook", "widgets", "progress"},
+    "tqdm": {"progress"},
     "torch": {"detection", "doctor"},
     "ultralytics": {"detection"},
     "openvino": {"detection"},
