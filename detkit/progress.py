@@ -59,7 +59,10 @@ def _is_failure(outcome: object) -> bool:
 
 
 def counted(
-    outcomes: Iterator[T], total: int | None, is_failure: Callable[[T], bool] = _is_failure
+    outcomes: Iterator[T],
+    total: int | None,
+    is_failure: Callable[[T], bool] = _is_failure,
+    unit: str = "images",
 ) -> Iterator[T]:
     """The same outcomes, counted by a bar that is there as long as they come.
 
@@ -67,19 +70,23 @@ def counted(
         outcomes: A generator; it is closed with this one.
         total: How many there will be, if that is known.
         is_failure: Which of them are failures.
+        unit: What is counted.
     """
-    with closing(outcomes), closing(Progress(total)) as bar:  # type: ignore[type-var]
+    with closing(outcomes), closing(Progress(total, unit)) as bar:  # type: ignore[type-var]
         for outcome in outcomes:
             bar.add(failed=is_failure(outcome))
             yield outcome
 
 
 async def counted_async(
-    outcomes: AsyncIterator[T], total: int | None, is_failure: Callable[[T], bool] = _is_failure
+    outcomes: AsyncIterator[T],
+    total: int | None,
+    is_failure: Callable[[T], bool] = _is_failure,
+    unit: str = "images",
 ) -> AsyncIterator[T]:
     """`counted` for an asynchronous generator."""
     async with aclosing(outcomes):  # type: ignore[type-var]
-        with closing(Progress(total)) as bar:
+        with closing(Progress(total, unit)) as bar:
             async for outcome in outcomes:
                 bar.add(failed=is_failure(outcome))
                 yield outcome

@@ -74,6 +74,7 @@ async def annotate_video(
     draw: Callable[[RGBImage, DetectionResult], RGBImage] = annotate,
     stride: int = 1,
     max_in_flight: int | None = None,
+    progress: bool = False,
     **settings: Unpack[SettingsOptions],
 ) -> VideoSummary:
     """Detect in a video and write it again with the boxes drawn in.
@@ -93,6 +94,7 @@ async def annotate_video(
         draw: Makes the picture to write from image and result, on a thread of its own.
         stride: Detect in, and write, every `stride`-th frame only.
         max_in_flight: As for `detect_video`.
+        progress: As for `detect_video`.
         **settings: As for `detect_async`.
 
     Raises:
@@ -101,7 +103,13 @@ async def annotate_video(
     """
     started = time.perf_counter()
     run = detect_video(
-        detector, source, stride=stride, max_in_flight=max_in_flight, on_error="yield", **settings
+        detector,
+        source,
+        stride=stride,
+        max_in_flight=max_in_flight,
+        on_error="yield",
+        progress=progress,
+        **settings,
     )
     video = run.source if isinstance(run.source, VideoSource) else None
     rate = fps or (video.fps if video is not None and video.fps else 25)

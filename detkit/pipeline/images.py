@@ -10,17 +10,19 @@ import os
 from collections import deque
 from collections.abc import AsyncIterator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import aclosing, closing
+from contextlib import aclosing, closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from detkit.api.unfinished import Outcomes, Unfinished
 from detkit.errors import DetkitError, ItemFailure, describe
 from detkit.image_files import decode_image
 from detkit.images import RGBImage
-from detkit.pipeline.inputs import find_files
+from detkit.pipeline.inputs import find_files, num_files
+from detkit.progress import counted, counted_async
 from detkit.results import DetectionResult
 
 if TYPE_CHECKING:
@@ -65,6 +67,7 @@ def detect_images(
     keep_images: bool = False,
     max_in_flight: int | None = None,
     exclude: str | os.PathLike[str] | None = None,
+    progress: bool = False,
     **settings: Unpack[SettingsOptions],
 ) -> ImageRun:
     """Detect in images from files, folders, patterns or arrays.
@@ -82,6 +85,8 @@ def detect_images(
         max_in_flight: Most images between reading and result; by default twice the workers, or
             one batch if that is more.
         exclude: A folder not to search, such as the one that results go to.
+        progress: Whether to show a bar: images per second, failures, and the time left unless
+            `sources` is an iterator.
         **settings: `confidence_threshold`, `iou_threshold`, `max_detections`, `classes`,
             `agnostic_nms`, as for `detect_async`.
 
@@ -95,11 +100,15 @@ def detect_images(
     """
     if isinstance(sources, (str, os.PathLike, np.ndarray)):
         sources = [sources]
-    return ImageRun(detector, sources, keep_images, max_in_flight, exclude, settings)
+    return ImageRun(detector, sources, keep_images, max_in_flight, exclude, progress, settings)
 
 
 class ImageRun:
-    """The records of one `detect_images` call. Iterate it once, with `for` or `async for`."""
+    """The records of one `detect_images` call. Iterate it once, with `for` or `async for`.
+
+    When that ends before the end, the outcomes of the latest 10,000 records are in the detector's
+    `last_run`; a `KeyboardInterrupt` carries them as `outcomes`.
+    """
 
     def __init__(
         self,
@@ -108,12 +117,15 @@ class ImageRun:
         keep_images: bool,
         max_in_flight: int | None,
         exclude: str | os.PathLike[str] | None,
+        progress: bool,
         settings: SettingsOptions,
     ) -> None:
         self._detector = detector
         self._sources = sources
         self._keep_images = keep_images
         self._exclude = exclude
+        self._progress = progress
+        self._unfinished = Unfinished(self._remember)
         self._options: dict[str, Any] = {
             "max_in_flight": max_in_flight
             or max(2 * detector.max_workers, detector.default_batch_size),
@@ -122,20 +134,54 @@ class ImageRun:
         }
 
     def __iter__(self) -> Iterator[ImageRecord]:
-        with closing(_Feed(self._sources, self._keep_images, self._exclude)) as feed:
-            for outcome in self._detector.map(feed.images(), **self._options):
-                yield from feed.records(outcome)
-            yield from feed.records(None)
+        records = self._records()
+        return counted(records, self._total(), _is_failed) if self._progress else records
 
-    async def __aiter__(self) -> AsyncIterator[ImageRecord]:
-        with closing(_Feed(self._sources, self._keep_images, self._exclude)) as feed:
+    def __aiter__(self) -> AsyncIterator[ImageRecord]:
+        records = self._records_async()
+        return counted_async(records, self._total(), _is_failed) if self._progress else records
+
+    def _records(self) -> Iterator[ImageRecord]:
+        with self._feed() as feed:
+            for outcome in self._detector.map(feed.images(), **self._options):
+                yield from self._kept(feed.records(outcome))
+            yield from self._kept(feed.records(None))
+
+    async def _records_async(self) -> AsyncIterator[ImageRecord]:
+        with self._feed() as feed:
             outcomes: Any = self._detector.stream(feed.images(), **self._options)
             async with aclosing(outcomes):
                 async for outcome in outcomes:
-                    for record in feed.records(outcome):
+                    for record in self._kept(feed.records(outcome)):
                         yield record
-            for record in feed.records(None):
+            for record in self._kept(feed.records(None)):
                 yield record
+
+    @contextmanager
+    def _feed(self) -> Iterator[_Feed]:
+        with closing(_Feed(self._sources, self._keep_images, self._exclude)) as feed:
+            try:
+                yield feed
+            except BaseException as stop:
+                self._unfinished.stopped(stop)
+                raise
+
+    def _kept(self, records: Iterable[ImageRecord]) -> Iterator[ImageRecord]:
+        for record in records:
+            self._unfinished.add(record.result if record.failure is None else record.failure)
+            yield record
+
+    def _remember(self, outcomes: Outcomes) -> None:
+        self._detector.last_run = outcomes
+
+    def _total(self) -> int | None:
+        """How many records there will be, if that can be known without consuming anything."""
+        if not isinstance(self._sources, (list, tuple)):
+            return None
+        return sum(
+            num_files(source, self._exclude) if isinstance(source, (str, os.PathLike)) else 1
+            for source in self._sources
+        )
 
 
 class _Feed:
@@ -234,6 +280,10 @@ class _Feed:
         """Decode nothing more. A file that is being decoded is not waited for."""
         self._closed = True
         self._decoders.shutdown(wait=False, cancel_futures=True)
+
+
+def _is_failed(record: ImageRecord) -> bool:
+    return record.failure is not None
 
 
 def _finished(image: RGBImage) -> Future[RGBImage]:

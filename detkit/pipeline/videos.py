@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 from detkit.errors import ItemFailure
 from detkit.images import RGBImage
+from detkit.progress import counted, counted_async
 from detkit.results import DetectionResult
 from detkit.video.frames import Frame
 from detkit.video.ledger import FrameLedger
@@ -44,6 +45,7 @@ def detect_video(
     stride: int = 1,
     max_in_flight: int | None = None,
     on_error: Literal["raise", "yield"] = "raise",
+    progress: bool = False,
     **settings: Unpack[SettingsOptions],
 ) -> VideoRun:
     """Detect in every frame of a video.
@@ -64,6 +66,8 @@ def detect_video(
             takes at once, within 128 MB, or with "latest" one for each worker.
         on_error: "raise" ends the run at the first frame that the detector fails on; "yield" puts
             an `ItemFailure` in the place of its result and goes on.
+        progress: Whether to show a bar: frames per second, failures, and the time left where the
+            source says how many frames it has.
         **settings: `confidence_threshold` and so on, as for `detect_async`.
 
     Raises:
@@ -83,7 +87,15 @@ def detect_video(
         latest = policy == "latest"
         max_in_flight = detector.max_workers if latest else _default_in_flight(detector, source)
     options = {"max_in_flight": max_in_flight, "on_error": on_error, **settings}
-    return VideoRun(detector, source, options, policy=policy, max_age_s=max_age_s, stride=stride)
+    return VideoRun(
+        detector,
+        source,
+        options,
+        policy=policy,
+        max_age_s=max_age_s,
+        stride=stride,
+        progress=progress,
+    )
 
 
 class _Ticketed(NamedTuple):
@@ -108,6 +120,7 @@ class VideoRun:
         policy: Keep,
         max_age_s: float | None,
         stride: int,
+        progress: bool = False,
     ) -> None:
         self.source = source
         self._detector = detector
@@ -115,6 +128,7 @@ class VideoRun:
         self._policy = policy
         self._max_age_s = max_age_s
         self._stride = stride
+        self._progress = progress
         self._waiting: deque[_Ticketed] = deque()
         video = source if isinstance(source, VideoSource) else None
         self.ledger = FrameLedger(
@@ -166,7 +180,23 @@ class VideoRun:
         video = self.source if isinstance(self.source, VideoSource) else None
         self.ledger.finish(whole if video is None else video.status)
 
+    def _num_expected(self) -> int | None:
+        expected = self.ledger.expected_frames
+        return None if expected is None else -(-expected // self._stride)
+
     def __iter__(self) -> Iterator[tuple[Frame, DetectionResult | ItemFailure]]:
+        pairs = self._pairs()
+        if not self._progress:
+            return pairs
+        return counted(pairs, self._num_expected(), _is_failed, unit="frames")
+
+    def __aiter__(self) -> AsyncIterator[tuple[Frame, DetectionResult | ItemFailure]]:
+        pairs = self._pairs_async()
+        if not self._progress:
+            return pairs
+        return counted_async(pairs, self._num_expected(), _is_failed, unit="frames")
+
+    def _pairs(self) -> Iterator[tuple[Frame, DetectionResult | ItemFailure]]:
         def images() -> Iterator[RGBImage]:
             for item in items:
                 if self._admit(item):
@@ -179,7 +209,7 @@ class VideoRun:
         finally:
             self._finish()
 
-    async def __aiter__(self) -> AsyncIterator[tuple[Frame, DetectionResult | ItemFailure]]:
+    async def _pairs_async(self) -> AsyncIterator[tuple[Frame, DetectionResult | ItemFailure]]:
         async def images() -> AsyncIterator[RGBImage]:
             async for item in items:
                 if self._admit(item):
@@ -193,6 +223,10 @@ class VideoRun:
                         yield self._settle(outcome)
         finally:
             self._finish()
+
+
+def _is_failed(pair: tuple[Frame, DetectionResult | ItemFailure]) -> bool:
+    return isinstance(pair[1], ItemFailure)
 
 
 def _pair(
