@@ -15,7 +15,17 @@ PACKAGE = Path(__file__).resolve().parents[1] / "detkit"
 # A unit is a file or folder right below the package. It may import units of floors below it,
 # and of a unit beside it what that shows at its own door.
 FLOORS = (
-    {"errors", "results", "images", "image_files", "boxes", "drawing", "labels", "progress"},
+    {
+        "errors",
+        "results",
+        "images",
+        "image_files",
+        "boxes",
+        "drawing",
+        "labels",
+        "progress",
+        "result_arrays",
+    },
     {"detection"},
     {"api", "video"},
     {"pipeline", "benchmark", "ray_data", "testing", "check", "samples"},
@@ -32,7 +42,7 @@ CONFINED = {
     "IPython": {"notebook", "widgets", "progress"},
     "tqdm": {"progress"},
     "torch": {"detection", "doctor"},
-    "ultralytics": {"detection"},
+    "ultralytics": {"detection", "notebook"},  # a result of theirs is made from one of ours
     "openvino": {"detection"},
     "onnxruntime": {"detection"},
 }
