@@ -119,7 +119,7 @@ class AsyncDetector(EngineControls):
             replies.arrived()
             if timer is not None:
                 timer.cancel()
-            del future  # a traceback that somebody keeps leads to this frame
+            del future, image  # a traceback that somebody keeps leads to this frame
 
     def detect(
         self,
@@ -134,6 +134,7 @@ class AsyncDetector(EngineControls):
         if isinstance(outcome, DetectionResult):
             return outcome
         assert outcome is not None, "a finished call has an outcome for every image"
+        del call, image  # a traceback that somebody keeps leads to this frame
         raise outcome.exception
 
     def submit(
