@@ -1,8 +1,8 @@
 """Object detection for notebooks: await it, batch it, stream it, see it, measure it.
 
 Everything a user starts from is here; importing it loads no inference library, no pandas and no
-matplotlib. The rest has a home of its own: `detkit.notebook`, `detkit.video`, `detkit.pipeline`,
-`detkit.samples`, `detkit.testing`.
+matplotlib. In a running notebook it also tells IPython how results look. The rest has a home of
+its own: `detkit.notebook`, `detkit.video`, `detkit.pipeline`, `detkit.samples`, `detkit.testing`.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from detkit.api import (
 from detkit.api.tuning import register_tuner
 from detkit.detection import ModelLoadError, ModelNotFoundError, YOLOv8Detector
 from detkit.errors import DetkitError, ImageDecodeError, InvalidImageError
+from detkit.notebook.formatters import register as _register_displays
 
 if TYPE_CHECKING:
     from detkit.drawing import annotate
@@ -85,3 +86,7 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
+
+
+# In a notebook the value of a cell is shown as a picture and a table.
+_register_displays()

@@ -5,6 +5,7 @@ Knows numpy and `errors`; never pixels, models, tables or pictures.
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, TypeAlias
@@ -13,14 +14,12 @@ import numpy as np
 import numpy.typing as npt
 
 from detkit.errors import InvalidResultError
+from detkit.result_arrays import checked_boxes, checked_classes, checked_scores
 
 Metadata: TypeAlias = Mapping[str, Any]
 
 # Metadata that holds one entry per box; `filter` keeps it aligned.
 PER_BOX_KEYS = ("tracker_ids",)
-
-# A score may leave [0, 1] by this much through float16 or bfloat16 rounding; it is clipped.
-_SCORE_TOLERANCE = 1e-3
 
 
 class DetectionResult:
@@ -50,12 +49,13 @@ class DetectionResult:
         1
     """
 
-    __slots__ = ("__weakref__", "boxes", "classes", "metadata", "scores")
+    __slots__ = ("__weakref__", "_image", "boxes", "classes", "metadata", "scores")
 
     boxes: npt.NDArray[np.float32]
     scores: npt.NDArray[np.float32]
     classes: npt.NDArray[np.int64]
     metadata: Metadata
+    _image: Callable[[], npt.NDArray[np.uint8] | None]
 
     def __init__(
         self,
@@ -64,13 +64,13 @@ class DetectionResult:
         classes: npt.ArrayLike,
         metadata: Metadata | None = None,
     ) -> None:
-        box_array = _checked_boxes(boxes)
+        box_array = checked_boxes(boxes)
         num = len(box_array)
         _fill(
             self,
             box_array,
-            _checked_scores(scores, num),
-            _checked_classes(classes, num),
+            checked_scores(scores, num),
+            checked_classes(classes, num),
             MappingProxyType({**(metadata or {}), "num_detections": num}),
         )
 
@@ -182,14 +182,34 @@ class DetectionResult:
         for key in PER_BOX_KEYS:
             if key in metadata:
                 metadata[key] = np.asarray(metadata[key])[index]
-        return DetectionResult(self.boxes[index], self.scores[index], self.classes[index], metadata)
+        picked = (self.boxes[index], self.scores[index], self.classes[index])
+        return _seen(DetectionResult(*picked, metadata), self._image)
 
     def with_metadata(self, **facts: Any) -> DetectionResult:
         """The same boxes with `facts` added to, or put in place of, the metadata."""
         copy = object.__new__(DetectionResult)
         merged = {**self.metadata, **facts, "num_detections": len(self)}
         _fill(copy, self.boxes, self.scores, self.classes, MappingProxyType(merged))
-        return copy
+        return _seen(copy, self._image)
+
+    @property
+    def image(self) -> npt.NDArray[np.uint8] | None:
+        """The image, as long as somebody else holds it: a result keeps no pixels alive.
+
+        None for a result that never saw one, or was copied to another process. An array that was
+        written to since shows what is in it now.
+        """
+        return self._image()
+
+    def with_image(self, image: npt.NDArray[np.uint8]) -> DetectionResult:
+        """The same result, which knows its image; the engine does this for every result.
+
+        Args:
+            image: The array, of which a weak reference is kept.
+        """
+        copy = object.__new__(DetectionResult)
+        _fill(copy, self.boxes, self.scores, self.classes, self.metadata)
+        return _seen(copy, weakref.ref(image))
 
     @classmethod
     def empty(cls, metadata: Metadata | None = None) -> DetectionResult:
@@ -208,74 +228,15 @@ def _fill(
     object.__setattr__(result, "scores", scores)
     object.__setattr__(result, "classes", classes)
     object.__setattr__(result, "metadata", metadata)
+    object.__setattr__(result, "_image", _no_image)
 
 
-def _own(array: npt.NDArray[Any], given: object) -> npt.NDArray[Any]:
-    """Freeze `array`, after a copy if the caller could still write to the same memory."""
-    if array is given or array.base is not None:
-        if not array.flags.writeable and array.base is None:
-            return array
-        array = array.copy()
-    array.flags.writeable = False
-    return array
+def _no_image() -> None:
+    """Stands in for a weak reference that is dead."""
 
 
-def _numbers(values: npt.ArrayLike, what: str) -> npt.NDArray[Any]:
-    try:
-        array = np.asarray(values)
-    except (ValueError, TypeError) as error:
-        raise InvalidResultError(f"{what} must be an array of numbers: {error}") from error
-    if array.dtype.kind not in "iufb" and array.size:
-        raise InvalidResultError(f"{what} must be numbers, got dtype {array.dtype}")
-    return array
-
-
-def _checked_boxes(boxes: npt.ArrayLike) -> npt.NDArray[np.float32]:
-    array = _numbers(boxes, "boxes")
-    if array.size == 0 and array.shape in {(0,), (0, 4), (1, 0)}:
-        array = np.empty((0, 4), dtype=np.float32)
-    if array.ndim != 2 or array.shape[1] != 4:
-        raise InvalidResultError(f"boxes must have shape (N, 4), got {array.shape}")
-    array = _own(np.ascontiguousarray(array, dtype=np.float32), boxes)
-    if not np.isfinite(array).all():
-        raise InvalidResultError("boxes must be finite, got NaN or infinity")
-    if (array[:, 2:] < array[:, :2]).any():
-        row = int(np.argmax((array[:, 2:] < array[:, :2]).any(axis=1)))
-        raise InvalidResultError(
-            "boxes must be x_min, y_min, x_max, y_max with x_max >= x_min and y_max >= y_min, "
-            f"got {array[row].tolist()} in row {row}"
-        )
-    return array
-
-
-def _checked_scores(scores: npt.ArrayLike, num: int) -> npt.NDArray[np.float32]:
-    array = _numbers(scores, "scores")
-    if array.shape != (num,):
-        raise InvalidResultError(f"scores must have shape ({num},) like boxes, got {array.shape}")
-    array = _own(np.ascontiguousarray(array, dtype=np.float32), scores)
-    if num == 0:
-        return array
-    low, high = float(array.min()), float(array.max())
-    if not (low >= -_SCORE_TOLERANCE and high <= 1 + _SCORE_TOLERANCE):
-        raise InvalidResultError(f"scores must lie in [0, 1], got {low:.4g} to {high:.4g}")
-    if low < 0 or high > 1:
-        array = np.clip(array, 0, 1)
-        array.flags.writeable = False
-    return array
-
-
-def _checked_classes(classes: npt.ArrayLike, num: int) -> npt.NDArray[np.int64]:
-    array = _numbers(classes, "classes")
-    if array.shape != (num,):
-        raise InvalidResultError(f"classes must have shape ({num},) like boxes, got {array.shape}")
-    if array.dtype.kind not in "iu":
-        # Up to 2**53 a float64 holds every integer; beyond, the cast would be undefined.
-        whole = array.dtype.kind == "f" and bool(
-            np.all((array == np.floor(array)) & (np.abs(array) <= 2**53))
-        )
-        if num and not whole:
-            raise InvalidResultError(f"classes must be integers, got dtype {array.dtype}")
-    array = _own(np.ascontiguousarray(array, dtype=np.int64), classes)
-    if num and int(array.min()) < 0:
-        raise InvalidResultError(f"classes must not be negative, got {int(array.min())}")
-    return array
+def _seen(
+    result: DetectionResult, image: Callable[[], npt.NDArray[np.uint8] | None]
+) -> DetectionResult:
+    object.__setattr__(result, "_image", image)
+    return result

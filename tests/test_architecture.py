@@ -17,7 +17,18 @@ PACKAGE = Path(__file__).resolve().parents[1] / "detkit"
 # A unit is a file or folder right below the package. It may import units of floors below it,
 # and of a unit beside it what that shows at its own door.
 FLOORS = (
-    {"errors", "results", "images", "image_files", "scaled_decode", "boxes", "drawing", "labels"},
+    {
+        "errors",
+        "results",
+        "images",
+        "image_files",
+        "scaled_decode",
+        "boxes",
+        "drawing",
+        "labels",
+        "progress",
+        "result_arrays",
+    },
     {"detection"},
     {"api", "video"},
     {"pipeline", "benchmark", "ray_data", "testing", "check", "samples"},
@@ -31,9 +42,10 @@ CONFINED = {
     "pandas": {"notebook", "widgets"},
     "matplotlib": {"notebook", "widgets"},
     "ipywidgets": {"notebook", "widgets"},
-    "IPython": {"notebook", "widgets"},
+    "IPython": {"notebook", "widgets", "progress"},
+    "tqdm": {"progress"},
     "torch": {"detection", "doctor"},
-    "ultralytics": {"detection"},
+    "ultralytics": {"detection", "notebook"},  # a result of theirs is made from one of ours
     "openvino": {"detection"},
     "onnxruntime": {"detection"},
     "trackers": {"pipeline"},

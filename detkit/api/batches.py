@@ -13,7 +13,7 @@ import numpy as np
 
 from detkit.api.engine import Engine, Item
 from detkit.api.replies import Collector, LoopReplies
-from detkit.api.waiting import wait_for
+from detkit.api.waiting import HEARTBEAT_S, wait_for
 from detkit.api.workers import Failed
 from detkit.detection.abstract import DetectionSettings
 from detkit.errors import (
@@ -25,6 +25,7 @@ from detkit.errors import (
     describe,
 )
 from detkit.images import RGBImage, validate_image
+from detkit.progress import Progress
 from detkit.results import DetectionResult
 
 
@@ -67,32 +68,49 @@ class BatchCall:
         self._collector = Collector(len(self._images), self._complete.set)
         self._items = self._make_items()
 
-    def run(self, timeout_s: float | None) -> BatchCall:
+    def run(self, timeout_s: float | None, *, progress: bool = False) -> BatchCall:
         """Submit and block until every image has an outcome, or `timeout_s` has passed.
 
         On KeyboardInterrupt what has no outcome yet is cancelled.
         """
+        bar = Progress(len(self._images)) if progress else None
+
+        def wait(patience_s: float) -> bool:
+            is_complete = self._complete.wait(patience_s)
+            self._show(bar)
+            return is_complete
+
         try:
             self._submit()
-            if not wait_for(self._complete.wait, timeout_s):
+            if not wait_for(wait, timeout_s):
                 self._engine.expire(self._items, timeout_s or 0.0)
-                wait_for(self._complete.wait)
+                wait_for(wait)
         except BaseException:
             self._engine.cancel(self._items)
             raise
         finally:
             self._items = []
+            if bar is not None:
+                bar.close()
         return self
 
     async def run_async(
-        self, replies: LoopReplies, done: asyncio.Future[None], timeout_s: float | None
+        self,
+        replies: LoopReplies,
+        done: asyncio.Future[None],
+        timeout_s: float | None,
+        *,
+        progress: bool = False,
     ) -> None:
         """Submit and await the same; when cancelled, so is what has no outcome yet."""
         self._collector.on_complete = lambda: replies.deliver([(done, None)])
+        loop = asyncio.get_running_loop()
         timer = None
         if timeout_s is not None:
-            loop = asyncio.get_running_loop()
             timer = loop.call_later(timeout_s, self._engine.expire, self._items, timeout_s)
+        bar = Progress(len(self._images)) if progress else None
+        if bar is not None:
+            self._show_until(done, bar)
         try:
             self._submit()
             await done
@@ -101,8 +119,20 @@ class BatchCall:
             raise
         finally:
             self._items = []
+            self._show(bar)
+            if bar is not None:
+                bar.close()
             if timer is not None:
                 timer.cancel()
+
+    def _show(self, bar: Progress | None) -> None:
+        if bar is not None:
+            bar.set(*self._collector.num_arrived)
+
+    def _show_until(self, done: asyncio.Future[None], bar: Progress) -> None:
+        if not done.done():
+            self._show(bar)
+            done.get_loop().call_later(HEARTBEAT_S, self._show_until, done, bar)
 
     @property
     def outcomes(self) -> list[DetectionResult | ItemFailure | None]:

@@ -401,7 +401,8 @@ class Engine:
                 "worker": worker,
                 "batch_size": batch_size,
             }
-            return outcome.with_metadata(**said)
+            told = outcome.with_metadata(**said)
+            return told if item.image is None else told.with_image(item.image)
         except Exception as error:  # noqa: BLE001  names and metadata come from a stranger
             text = f"what the detector says of its results cannot be used: {describe(error)}"
             return Failed("detect", DetectorContractError(text))

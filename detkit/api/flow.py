@@ -22,6 +22,7 @@ from concurrent.futures import TimeoutError as FutureTimeoutError
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 from detkit.api.replies import LoopReplies
+from detkit.api.unfinished import Unfinished
 from detkit.api.waiting import wait_for
 from detkit.errors import DetkitError, InvalidImageError, ItemFailure, Stage
 from detkit.images import RGBImage
@@ -57,7 +58,12 @@ def _conclude(entry: _Entry, on_error: OnError) -> DetectionResult | ItemFailure
 
 
 def iterate_sync(
-    start: StartSync, images: Iterable[RGBImage], window: int, ordered: bool, on_error: OnError
+    start: StartSync,
+    images: Iterable[RGBImage],
+    window: int,
+    ordered: bool,
+    on_error: OnError,
+    unfinished: Unfinished,
 ) -> Iterator[DetectionResult | ItemFailure]:
     """See `AsyncDetector.map`."""
     source = iter(images)
@@ -107,13 +113,29 @@ def iterate_sync(
             wait_for(wait_for_next)
             entry = pending[0] if ordered else chosen.pop()
             pending.remove(entry)  # not before the wait: what is pending is cancelled in the end
-            yield _conclude(entry, on_error)
-            del entry
+            outcome = _conclude(entry, on_error)
+            unfinished.add(outcome)
+            yield outcome
+            del entry, outcome
         if source_error is not None:
             raise source_error
+    except BaseException as stop:
+        unfinished.stopped(stop, _not_handed_out(pending, ordered))
+        raise
     finally:
         for entry in pending:
             entry.future.cancel()
+
+
+def _not_handed_out(
+    pending: Iterable[_Entry], ordered: bool
+) -> Iterator[DetectionResult | ItemFailure | None]:
+    """What is finished in the window; None for an image that is not, where places matter."""
+    for entry in pending:
+        if entry.future.done() and not entry.future.cancelled():
+            yield _conclude(entry, "yield")
+        elif ordered:
+            yield None
 
 
 def _start(start: Callable[[RGBImage, Any], None], image: RGBImage, entry: _Entry) -> None:
@@ -131,6 +153,7 @@ async def iterate_async(
     window: int,
     ordered: bool,
     on_error: OnError,
+    unfinished: Unfinished,
 ) -> AsyncIterator[DetectionResult | ItemFailure]:
     """See `AsyncDetector.stream`."""
     loop = asyncio.get_running_loop()
@@ -175,14 +198,19 @@ async def iterate_async(
             entry = next((e for e in candidates if e.future.done()), None)
             if entry is not None:
                 pending.remove(entry)
-                yield _conclude(entry, on_error)
-                del entry
+                outcome = _conclude(entry, on_error)
+                unfinished.add(outcome)
+                yield outcome
+                del entry, outcome
             elif is_exhausted and not pending:
                 break
             elif not has_room():
                 await news.wait()
         if source_error is not None:
             raise source_error
+    except BaseException as stop:
+        unfinished.stopped(stop, _not_handed_out(pending, ordered))
+        raise
     finally:
         replies.arrived()
         for entry in pending:

@@ -187,14 +187,22 @@ class Collector:
     def __init__(self, size: int, on_complete: Callable[[], object]) -> None:
         self.outcomes: list[Outcome | None] = [None] * size
         self._missing = size
+        self._num_failed = 0
         self.on_complete = on_complete
         self._lock = threading.Lock()
+
+    @property
+    def num_arrived(self) -> tuple[int, int]:
+        """How many outcomes are there, and how many of them are failures."""
+        with self._lock:
+            return len(self.outcomes) - self._missing, self._num_failed
 
     def deliver(self, outcomes: Sequence[tuple[int, Outcome]]) -> int:
         """Store the outcomes under their index."""
         with self._lock:
             for index, outcome in outcomes:
                 self.outcomes[index] = outcome
+                self._num_failed += isinstance(outcome, Failed)
             self._missing -= len(outcomes)
             complete = self._missing == 0
         if complete:

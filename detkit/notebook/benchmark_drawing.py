@@ -12,7 +12,8 @@ from matplotlib.colors import LinearSegmentedColormap, to_hex
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 
 from detkit.benchmark.runs import BenchmarkRun, Entry
-from detkit.notebook.figures import ALARM, FAINT_INK, INK, PAPER, Picture, printable, shortened
+from detkit.notebook.figures import ALARM, FAINT_INK, INK, PAPER, Picture
+from detkit.notebook.one_line import printable, shortened
 
 RULE = "#e4e7eb"
 # From light to dark, for one, two, four ... workers or images: more is darker.

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from detkit.images import RGBImage
+from detkit.notebook.one_line import printable
 
 # One figure pixel is one screen pixel, and sizes can be said in pixels throughout.
 DPI = 100
@@ -82,17 +83,3 @@ class Picture(Figure):
             # A file name may hold two dollar signs, which would otherwise open a formula.
             parse_math=False,
         )
-
-
-def printable(text: str) -> str:
-    """`text` on one line, with what no font can draw replaced."""
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
-
-
-def shortened(text: str, max_chars: int) -> str:
-    """`text` with its middle left out where it is too long: both ends of a path say something."""
-    text = printable(text)
-    if len(text) <= max_chars:
-        return text
-    tail = max(1, (max_chars - 1) * 2 // 3)
-    return f"{text[: max(0, max_chars - 1 - tail)]}…{text[-tail:]}"

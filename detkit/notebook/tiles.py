@@ -7,7 +7,9 @@ outcomes; never matplotlib.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import cv2
 import numpy as np
@@ -27,6 +29,9 @@ _FRAME_PX = 3
 # Tiles hold this many pixels for each one of the figure, so that a figure saved at twice its
 # resolution, or looked at closely, is sharp.
 DENSITY = 2
+LINE_PX = 2 * DENSITY
+
+Draw: TypeAlias = Callable[[RGBImage, DetectionResult], RGBImage]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +62,7 @@ def make_tile(
     outcome: Outcome | None,
     max_wh: tuple[int, int],
     show_labels: bool,
+    draw: Draw | None = None,
 ) -> Tile:
     """Read, shrink and annotate one image; whatever fails is shown as failed.
 
@@ -65,13 +71,14 @@ def make_tile(
         outcome: Its result or failure, or `None` to show it plain.
         max_wh: The picture is placed within this width and height, aspect kept.
         show_labels: Whether boxes carry names and scores.
+        draw: Draws the boxes in place of `annotate`.
 
     Raises:
         ValueError: If the result belongs to an image of another size.
     """
     max_wh = (max_wh[0] * DENSITY, max_wh[1] * DENSITY)
     try:
-        pixels = _pixels(image)
+        pixels = read_pixels(image)
     except ValueError as error:
         failure = outcome if isinstance(outcome, ItemFailure) else None
         stage = "decode" if isinstance(error, ImageDecodeError) else "validate"
@@ -91,11 +98,17 @@ def make_tile(
     scaled = DetectionResult(
         outcome.boxes * np.float32(scale), outcome.scores, outcome.classes, outcome.metadata
     )
-    drawn = annotate(small, scaled, show_labels=show_labels, thickness=2 * DENSITY)
-    return Tile(drawn, outcome)
+    if draw is not None:
+        return Tile(draw(small, scaled), outcome)
+    return Tile(annotate(small, scaled, show_labels=show_labels, thickness=LINE_PX), outcome)
 
 
-def _pixels(image: RGBImage | ImageSource) -> RGBImage:
+def read_pixels(image: RGBImage | ImageSource) -> RGBImage:
+    """The array itself, or the image that a path or bytes stand for.
+
+    Raises:
+        InvalidImageError: A `ValueError`; if it is neither.
+    """
     if isinstance(image, (str, os.PathLike, bytes, bytearray, memoryview)):
         return decode_image(image)
     return validate_image(image)

@@ -82,6 +82,7 @@ async def annotate_video(
     max_in_flight: int | None = None,
     track: bool | TrackSettings = False,
     keep_audio: bool = False,
+    progress: bool = False,
     **settings: Unpack[SettingsOptions],
 ) -> VideoSummary:
     """Detect in a video and write it again with the boxes drawn in.
@@ -107,6 +108,7 @@ async def annotate_video(
         max_in_flight: As for `detect_video`.
         track: As for `detect_video`.
         keep_audio: Copy the sound of the source, which must be a video file, if it has any.
+        progress: As for `detect_video`.
         **settings: As for `detect_async`.
 
     Raises:
@@ -126,6 +128,7 @@ async def annotate_video(
         max_in_flight=max_in_flight,
         track=track,
         on_error="yield",
+        progress=progress,
         **settings,
     )
     run.closes_source |= video is not source

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from contextlib import aclosing, closing
+from contextlib import aclosing, closing, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 
+from detkit.api.unfinished import Outcomes, Unfinished
 from detkit.errors import UnsupportedSettingError
 from detkit.pipeline.image_feed import Feed, ImageInput, ImageRecord, everything, scaled_by
+from detkit.pipeline.inputs import num_files
+from detkit.progress import counted, counted_async
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -33,6 +36,7 @@ def detect_images(
     max_in_flight: int | None = None,
     exclude: str | os.PathLike[str] | None = None,
     decode: Decode = "auto",
+    progress: bool = False,
     **settings: Unpack[SettingsOptions],
 ) -> ImageRun:
     """Detect in images from files, folders, patterns or arrays.
@@ -54,6 +58,8 @@ def detect_images(
             the detector scales it to. Boxes are in pixels of the whole picture all the same;
             scores may differ in the second decimal. "exact" reads every pixel, as do
             `keep_images=True`, other formats, and detectors without `scaled_hw`.
+        progress: Whether to show a bar: images per second, failures, and the time left unless
+            `sources` is an iterator.
         **settings: `confidence_threshold`, `iou_threshold`, `max_detections`, `classes`,
             `agnostic_nms`, as for `detect_async`.
 
@@ -75,31 +81,86 @@ def detect_images(
     needed_hw = everything if decode == "exact" or keep_images else scaled_by(detector.detector)
     window = max_in_flight or max(2 * detector.max_workers, detector.default_batch_size)
     feed = partial(Feed, sources, keep_images, exclude, needed_hw, window)
-    return ImageRun(detector, feed, {"max_in_flight": window, "on_error": "yield", **settings})
+    options = {"max_in_flight": window, "on_error": "yield", **settings}
+    num_records = partial(_count, sources, exclude) if progress else None
+    return ImageRun(detector, feed, options, num_records)
 
 
 class ImageRun:
-    """The records of one `detect_images` call. Iterate it once, with `for` or `async for`."""
+    """The records of one `detect_images` call. Iterate it once, with `for` or `async for`.
+
+    When that ends before the end, the outcomes of the latest 10,000 records are in the detector's
+    `last_run`; a `KeyboardInterrupt` carries them as `outcomes`.
+    """
 
     def __init__(
-        self, detector: AsyncDetector, open_feed: Callable[[], Feed], options: dict[str, Any]
+        self,
+        detector: AsyncDetector,
+        open_feed: Callable[[], Feed],
+        options: dict[str, Any],
+        num_records: Callable[[], int | None] | None,
     ) -> None:
         self._detector = detector
         self._open_feed = open_feed
         self._options = options
+        self._num_records = num_records
+        self._unfinished = Unfinished(self._remember)
 
     def __iter__(self) -> Iterator[ImageRecord]:
-        with closing(self._open_feed()) as feed:
-            for outcome in self._detector.map(feed.images(), **self._options):
-                yield from feed.records(outcome)
-            yield from feed.records(None)
+        records = self._records()
+        if self._num_records is None:
+            return records
+        return counted(records, self._num_records(), _is_failed)
 
-    async def __aiter__(self) -> AsyncIterator[ImageRecord]:
-        with closing(self._open_feed()) as feed:
+    def __aiter__(self) -> AsyncIterator[ImageRecord]:
+        records = self._records_async()
+        if self._num_records is None:
+            return records
+        return counted_async(records, self._num_records(), _is_failed)
+
+    def _records(self) -> Iterator[ImageRecord]:
+        with self._feed() as feed:
+            for outcome in self._detector.map(feed.images(), **self._options):
+                yield from self._kept(feed.records(outcome))
+            yield from self._kept(feed.records(None))
+
+    async def _records_async(self) -> AsyncIterator[ImageRecord]:
+        with self._feed() as feed:
             outcomes: Any = self._detector.stream(feed.images(), **self._options)
             async with aclosing(outcomes):
                 async for outcome in outcomes:
-                    for record in feed.records(outcome):
+                    for record in self._kept(feed.records(outcome)):
                         yield record
-            for record in feed.records(None):
+            for record in self._kept(feed.records(None)):
                 yield record
+
+    @contextmanager
+    def _feed(self) -> Iterator[Feed]:
+        with closing(self._open_feed()) as feed:
+            try:
+                yield feed
+            except BaseException as stop:
+                self._unfinished.stopped(stop)
+                raise
+
+    def _kept(self, records: Iterable[ImageRecord]) -> Iterator[ImageRecord]:
+        for record in records:
+            self._unfinished.add(record.result if record.failure is None else record.failure)
+            yield record
+
+    def _remember(self, outcomes: Outcomes) -> None:
+        self._detector.last_run = outcomes
+
+
+def _count(sources: Iterable[ImageInput], exclude: str | os.PathLike[str] | None) -> int | None:
+    """How many records there will be, if that can be known without consuming anything."""
+    if not isinstance(sources, (list, tuple)):
+        return None
+    return sum(
+        num_files(source, exclude) if isinstance(source, (str, os.PathLike)) else 1
+        for source in sources
+    )
+
+
+def _is_failed(record: ImageRecord) -> bool:
+    return record.failure is not None

@@ -57,6 +57,14 @@ def find_files(
         raise SourceError(f"{text}: the {what}")
 
 
+def num_files(source: str | os.PathLike[str], exclude: str | os.PathLike[str] | None = None) -> int:
+    """How many inputs one name stands for; one that cannot be read is one input that fails."""
+    try:
+        return sum(1 for _ in find_files(source, exclude=exclude))
+    except (SourceError, OSError):
+        return 1
+
+
 def _in_folder(folder: Path, wanted: frozenset[str], exclude: Path | None) -> Iterator[Path]:
     for where, folders, names in os.walk(folder):
         here = Path(where)

@@ -20,6 +20,7 @@ from detkit.images import RGBImage
 from detkit.pipeline.background import iterate_blocking
 from detkit.pipeline.opening import VideoInput, open_source
 from detkit.pipeline.tracking import Tracks, TrackSettings, make_tracks
+from detkit.progress import counted, counted_async
 from detkit.results import DetectionResult
 from detkit.video.frames import Frame, FrameSource, SourceEvent
 from detkit.video.ledger import FrameLedger
@@ -49,6 +50,7 @@ def detect_video(
     max_in_flight: int | None = None,
     track: bool | TrackSettings = False,
     on_error: Literal["raise", "yield"] = "raise",
+    progress: bool = False,
     **settings: Unpack[SettingsOptions],
 ) -> VideoRun:
     """Detect in the frames of a video file, stream, camera, folder, stack or iterator.
@@ -75,6 +77,8 @@ def detect_video(
             numbers of its own.
         on_error: "raise" ends the run at the first frame that the detector fails on; "yield" puts
             an `ItemFailure` in the place of its result and goes on.
+        progress: Whether to show a bar: frames per second, failures, and the time left where the
+            source says how many frames it has.
         **settings: `confidence_threshold` and so on, as for `detect_async`.
 
     Raises:
@@ -108,6 +112,7 @@ def detect_video(
         max_age_s=max_age_s,
         stride=stride,
         tracks=make_tracks(track, opened),
+        progress=progress,
     )
     run.closes_source = opened.is_live or opened is not source
     return run
@@ -139,6 +144,7 @@ class VideoRun:
         max_age_s: float | None = None,
         stride: int = 1,
         tracks: Tracks | None = None,
+        progress: bool = False,
     ) -> None:
         self.source = source
         self.policy = policy
@@ -149,6 +155,7 @@ class VideoRun:
         self._options = options
         self._max_age_s = max_age_s
         self._stride = stride
+        self._progress = progress
         self._waiting: deque[_Ticketed] = deque()
         self._ahead: ReadAhead[_Ticketed] | None = None
         self._terminated = False
@@ -216,14 +223,28 @@ class VideoRun:
         if self._tracks is not None:
             self._tracks.close()
 
+    def _num_expected(self) -> int | None:
+        expected = self.ledger.expected_frames
+        return None if expected is None else -(-expected // self._stride)
+
     def __iter__(self) -> Iterator[tuple[Frame, Outcome]]:
         # The engine's own blocking iterator waits for the next frame before it hands out a
         # result; from a live source that may be long.
         if self.policy == "latest" or self.source.is_live:
-            return iterate_blocking(self.__aiter__(), self.terminate)
-        return self._iterate()
+            pairs = iterate_blocking(self._pairs_async(), self.terminate)
+        else:
+            pairs = self._pairs()
+        if not self._progress:
+            return pairs
+        return counted(pairs, self._num_expected(), _is_failed, unit="frames")
 
-    def _iterate(self) -> Iterator[tuple[Frame, Outcome]]:
+    def __aiter__(self) -> AsyncGenerator[tuple[Frame, Outcome], None]:
+        pairs = self._pairs_async()
+        if not self._progress:
+            return pairs
+        return counted_async(pairs, self._num_expected(), _is_failed, unit="frames")
+
+    def _pairs(self) -> Iterator[tuple[Frame, Outcome]]:
         def images() -> Iterator[RGBImage]:
             for item in items:
                 if self._admit(item):
@@ -242,7 +263,7 @@ class VideoRun:
         finally:
             self._finish()
 
-    async def __aiter__(self) -> AsyncGenerator[tuple[Frame, Outcome], None]:
+    async def _pairs_async(self) -> AsyncGenerator[tuple[Frame, Outcome], None]:
         async def images() -> AsyncIterator[RGBImage]:
             async for item in items:
                 if self._admit(item):
@@ -264,6 +285,10 @@ class VideoRun:
                     self.terminate()
         finally:
             self._finish()
+
+
+def _is_failed(pair: tuple[Frame, Outcome]) -> bool:
+    return isinstance(pair[1], ItemFailure)
 
 
 def _pair(frame: Frame, outcome: Outcome) -> tuple[Frame, Outcome]:

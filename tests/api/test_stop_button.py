@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import ast
-import os
 import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 import pytest
-from jupyter_client.blocking.client import BlockingKernelClient
-from jupyter_client.manager import KernelManager
+from kernels import Kernel, running_kernel
 from stopwatch import Stopwatch
 
 import detkit.api
@@ -82,58 +78,11 @@ answer = await state()
 """
 
 
-class Kernel:
-    """A running kernel that cells can be sent to."""
-
-    def __init__(self, manager: KernelManager, client: BlockingKernelClient) -> None:
-        self.manager = manager
-        self.client = client
-        self.pid: int = manager.provisioner.pid  # type: ignore[union-attr, assignment]
-
-    def start(self, code: str) -> str:
-        # By default a cell that fails takes along what is sent within the next moment.
-        return self.client.execute(
-            code, user_expressions={"answer": "globals().get('answer')"}, stop_on_error=False
-        )
-
-    def wait_for_output(self, request: str, text: str) -> None:
-        while True:
-            message = self.client.get_iopub_msg(timeout=15)
-            if message["parent_header"].get("msg_id") != request:
-                continue
-            assert message["msg_type"] != "error", message["content"]
-            if message["msg_type"] == "stream" and text in message["content"]["text"]:
-                return
-
-    def reply(self, request: str) -> dict[str, Any]:
-        while True:
-            message = self.client.get_shell_msg(timeout=15)
-            if message["parent_header"].get("msg_id") == request:
-                content: dict[str, Any] = message["content"]
-                return content
-
-    def run(self, code: str) -> Any:
-        content = self.reply(self.start(code))
-        assert content["status"] == "ok", content
-        return ast.literal_eval(content["user_expressions"]["answer"]["data"]["text/plain"])
-
-
 @pytest.fixture(scope="module")
 def kernel() -> Iterator[Kernel]:
-    manager = KernelManager(kernel_name="python3")
-    manager.kernel_spec.argv[0] = sys.executable
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYDEVD_DISABLE_FILE_VALIDATION": "1"}
-    manager.start_kernel(env=environment, extra_arguments=["--log-level=ERROR"])
-    client = manager.blocking_client()
-    client.start_channels()
-    try:
-        client.wait_for_ready(timeout=60)
-        kernel = Kernel(manager, client)
+    with running_kernel() as kernel:
         kernel.run(SETUP)
         yield kernel
-    finally:
-        client.stop_channels()
-        manager.shutdown_kernel(now=True)
 
 
 @pytest.mark.watchdog(60)
