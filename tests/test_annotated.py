@@ -117,7 +117,10 @@ resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]),) * 2)
 try:
     asyncio.run(job())
 except VideoWriteError as error:
-    left = [t.name for t in threading.enumerate() if t.name.startswith("detkit")]
+    threads = [t for t in threading.enumerate() if t.name.startswith("detkit")]
+    for thread in threads:
+        thread.join(1.0)  # the one that tells the others to end may still be on its way out
+    left = [t.name for t in threads if t.is_alive()]
     print(f"{watch.elapsed_s:.3f}|{left}|{error}")
 """
 
