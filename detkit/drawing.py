@@ -237,7 +237,7 @@ def _draw_trails(
         fixed = np.rint(near * (1 << _TRAIL_SHIFT)).astype(np.int32)
         cuts = np.linspace(0, len(fixed) - 1, _TRAIL_STRETCHES + 1).astype(int)
         stretches = [fixed[a : b + 1] for a, b in pairwise(cuts.tolist()) if a < b]
-        widths = np.linspace(1, width + 1, len(stretches)).round().astype(int).tolist()
+        widths = np.linspace(width + 1, 1, len(stretches)).round().astype(int).tolist()[::-1]
         for extra, tint in ((2, _RIM), (0, color)):
             for stretch, thickness in zip(stretches, widths, strict=True):
                 cv2.polylines(

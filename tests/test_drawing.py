@@ -170,3 +170,59 @@ def test_class_colours_are_stable_bright_and_apart() -> None:
     distance = np.abs(first[:, None] - first[None]).sum(axis=2) + 999 * np.eye(8)
     assert distance.min() > 90
     assert len({tuple(c) for c in colors.tolist()}) > 190
+
+
+def tracked(points: object, box: tuple[float, ...] = (60, 60, 90, 90)) -> DetectionResult:
+    metadata = {"tracker_ids": np.array([3]), "tracker_trails": {3: np.array(points)}}
+    return DetectionResult([box], [0.9], [0], metadata)
+
+
+@pytest.mark.parametrize("value", [0, 128, 255])
+def test_a_trail_shows_on_dark_and_light_and_ends_in_a_point(value: int) -> None:
+    image = np.full((120, 160, 3), value, np.uint8)
+    result = tracked([(x, 75) for x in range(5, 76, 5)])
+    drawn = annotate(image, result, show_trails=True, show_labels=False, thickness=3)
+    changed = np.abs(drawn.astype(int) - value).max(axis=2) > 60
+    assert changed[75, 10:58].all()
+    thickness = changed[60:, :58].sum(axis=0)
+    assert 1 <= thickness[12] < thickness[50] <= 9
+    assert np.array_equal(annotate(image, result, show_labels=False, thickness=3)[:, :50],
+                          image[:, :50])  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "points",
+    [
+        [(-500, -500), (900, 900)],
+        [(1e9, 75), (75, 75)],
+        [(np.nan, 75), (75, np.inf)],
+        [(75, 75)],
+        [],
+        [(75, 75)] * 40,
+    ],
+)
+def test_trails_of_any_shape(points: list[tuple[float, float]]) -> None:
+    image = np.zeros((120, 160, 3), np.uint8)
+    assert annotate(image, tracked(points), show_trails=True).shape == image.shape
+    assert not image.any()
+
+
+def test_trails_have_the_colour_of_their_box_and_end_with_it() -> None:
+    image = np.zeros((120, 160, 3), np.uint8)
+    result = tracked([(5, 75), (75, 75)])
+    for color_by, color in (("class", class_color(0)), ("track", class_color(3))):
+        drawn = annotate(image, result, show_trails=True, color_by=color_by, thickness=3)
+        assert tuple(drawn[75, 50]) == color
+    none = result.filter(confidence_threshold=0.95)
+    assert np.array_equal(annotate(image, none, show_trails=True), image)
+    plain = DetectionResult([[60, 60, 90, 90]], [0.9], [0])
+    assert np.array_equal(annotate(image, plain, show_trails=True), annotate(image, plain))
+
+
+def test_a_box_without_a_track_is_grey_among_tracks() -> None:
+    image = np.zeros((120, 160, 3), np.uint8)
+    result = tracked([]).with_metadata(tracker_ids=np.array([-1]))
+    red, green, blue = annotate(image, result, color_by="track", thickness=3)[75, 61].astype(int)
+    assert abs(red - green) < 20
+    assert abs(green - blue) < 20
+    assert red > 120
