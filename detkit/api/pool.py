@@ -90,6 +90,7 @@ class Slot:
         self.replica: Replica | None = None
         self.items: Sequence[Any] = ()
         self.call_started: float | None = None
+        self.is_starting = True
         self.is_gone = False
         self.is_outdated = False
         self.owns_replica = False
@@ -159,7 +160,6 @@ class WorkerPool:
         self._slots: list[Slot] = []
         self._threads: set[threading.Thread] = set()
         self._num_born = 0
-        self._num_starting = 0
         self._num_idle = 0
         self._deaths: deque[float] = deque(maxlen=MAX_DEATHS)
         self.num_deaths = 0
@@ -180,14 +180,14 @@ class WorkerPool:
     @property
     def is_circuit_open(self) -> bool:
         """Whether new work is refused because workers keep dying."""
-        return time.monotonic() < self._refuse_until
+        return self._refuse_until > 0.0 and time.monotonic() < self._refuse_until
 
     def wake_locked(self, num_waiting: int) -> None:
         """There is work: wake idle workers, and give birth to more while they do not suffice."""
         if self._num_idle:
             self._work.notify(min(num_waiting, self._num_idle))
         target = min(self.max_workers, self._max_replicas)
-        while len(self._slots) < target and num_waiting > self._num_idle + self._num_starting:
+        while len(self._slots) < target and num_waiting > self._num_idle + self._num_starting():
             self._give_birth_locked()
 
     def wake_all_locked(self) -> None:
@@ -235,7 +235,15 @@ class WorkerPool:
 
     # -- the life of a worker -----------------------------------------------------------------
 
+    def _num_starting(self) -> int:
+        return sum(slot.is_starting for slot in self._slots)
+
     def _give_birth_locked(self) -> None:
+        """Start one more worker.
+
+        An interrupt may come at any moment of this, after the thread has begun or before it. So
+        a worker counts only when it has, and is entered by whichever of the two gets there.
+        """
         slot = Slot(self._host, self, self._num_born)
         thread = threading.Thread(
             target=self._live, args=(slot,), name=f"detkit-worker-{slot.index}", daemon=True
@@ -243,31 +251,33 @@ class WorkerPool:
         slot.thread = thread
         self._forget_ended_locked()
         self._num_born += 1
-        self._num_starting += 1
-        self._slots.append(slot)
-        self._threads.add(thread)
         try:
             thread.start()
         except RuntimeError as error:
-            self._num_starting -= 1
-            self._bury_locked(slot)
-            self._threads.discard(thread)
             self._max_replicas = max(1, len(self._slots))
             if not self._slots:
                 raise
             logger.warning("no more worker threads: %s", error)
+        else:
+            self._enter_locked(slot, thread)
+
+    def _enter_locked(self, slot: Slot, thread: threading.Thread) -> None:
+        if slot not in self._slots:
+            self._slots.append(slot)
+        self._threads.add(thread)
 
     def _forget_ended_locked(self) -> None:
-        self._threads = {t for t in self._threads if t.is_alive() or t.ident is None}
+        self._threads = {t for t in self._threads if t.is_alive()}
 
     def _live(self, slot: Slot) -> None:
         self.own_this_thread()
         try:
+            with self._lock:
+                self._enter_locked(slot, threading.current_thread())
             try:
                 ready = self._equip(slot)
             finally:
-                with self._lock:
-                    self._num_starting -= 1
+                slot.is_starting = False
             while ready and self._next_batch(slot):
                 self._work_on_batch(slot)
         except BaseException as error:  # noqa: BLE001  whatever ends a worker must be told
@@ -284,7 +294,7 @@ class WorkerPool:
                 surplus = len(self._slots) > min(self.max_workers, self._max_replicas)
                 if slot.is_gone or slot.is_outdated or surplus:
                     return False
-                slot.items = self._host.take_locked(self._num_idle + self._num_starting + 1)
+                slot.items = self._host.take_locked(self._num_idle + self._num_starting() + 1)
                 if slot.items:
                     return True
                 if self._host.is_finished_locked():

@@ -36,8 +36,8 @@ def command(
     inputs = sort_inputs(sources, out)
     if not inputs.images and not inputs.videos:
         fail("; ".join(reason for _, reason in inputs.missing) or "there is nothing to do")
-    with screen.status(f"loading {model}"), errors_in_one_line():
-        detector = models.load(model, device)
+    with screen.status(f"loading {plain(model)}") as status, errors_in_one_line():
+        detector = models.load(model, device, lambda text: status.update(plain(text)))
     screen.print(
         f"{plain(repr(detector))}: {len(inputs.images)} images, {len(inputs.videos)} videos",
         soft_wrap=True,

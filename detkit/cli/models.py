@@ -9,6 +9,8 @@ import typer
 from detkit.cli.ending import fail
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from detkit.detection import YOLOv8Detector
 
 SAMPLE_MODEL = "sample"
@@ -29,8 +31,13 @@ ConfidenceOption = Annotated[
 ]
 
 
-def load(model: str, device: str) -> YOLOv8Detector:
+def load(model: str, device: str, say: Callable[[str], None] | None = None) -> YOLOv8Detector:
     """The detector for `--model` and `--device`; a model that is not there ends the command.
+
+    Args:
+        model: A path, an official name or `SAMPLE_MODEL`.
+        device: See `DeviceOption`.
+        say: Told what takes long.
 
     Raises:
         typer.Exit: If there is no such model.
@@ -44,7 +51,7 @@ def load(model: str, device: str) -> YOLOv8Detector:
         return sample_detector(device=device)
     detector = YOLOv8Detector()
     try:
-        detector.load_model(model, device)
+        detector.load_model(model, device, on_progress=say)
     except ModelNotFoundError as error:
         fail(
             f"{error}\nOr take `--model {SAMPLE_MODEL}`, the model that comes "

@@ -44,8 +44,8 @@ def command(
         opened = VideoSource(source)
         if out.absolute() == opened.path.absolute():
             fail(f"{out} is the video itself; give another name with --out")
-        with screen.status(f"loading {plain(model)}"):
-            detector = models.load(model, device)
+        with screen.status(f"loading {plain(model)}") as status:
+            detector = models.load(model, device, lambda text: status.update(plain(text)))
         screen.print(plain(repr(detector)), soft_wrap=True)
         done = _run(screen, detector, opened, out, table, stride, confidence)
     rate = f"{done.frames_per_second:.1f} frames/s"

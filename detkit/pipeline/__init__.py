@@ -5,9 +5,12 @@ detectors.
 """
 
 from detkit.pipeline.annotated import VideoSummary, annotate_video
-from detkit.pipeline.images import ImageRecord, ImageRun, detect_images
+from detkit.pipeline.image_feed import ImageRecord
+from detkit.pipeline.images import ImageRun, detect_images
 from detkit.pipeline.inputs import IMAGE_SUFFIXES, find_files
 from detkit.pipeline.jobs import FolderReport, InputOutcome, Inputs, detect_to_folder, sort_inputs
+from detkit.pipeline.opening import VideoInput, open_source
+from detkit.pipeline.several import NamedOutcome, VideosRun, detect_videos
 from detkit.pipeline.videos import VideoRun, detect_video
 
 __all__ = [
@@ -17,12 +20,17 @@ __all__ = [
     "ImageRun",
     "InputOutcome",
     "Inputs",
+    "NamedOutcome",
+    "VideoInput",
     "VideoRun",
     "VideoSummary",
+    "VideosRun",
     "annotate_video",
     "detect_images",
     "detect_to_folder",
     "detect_video",
+    "detect_videos",
     "find_files",
+    "open_source",
     "sort_inputs",
 ]

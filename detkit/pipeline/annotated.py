@@ -21,11 +21,12 @@ from detkit.drawing import annotate
 from detkit.errors import ItemFailure
 from detkit.images import RGBImage
 from detkit.pipeline.background import OneAtATime
-from detkit.pipeline.videos import VideoInput, detect_video
+from detkit.pipeline.opening import VideoInput, open_source
+from detkit.pipeline.videos import detect_video
 from detkit.results import DetectionResult
-from detkit.video.frames import Frame
+from detkit.video.frames import Frame, Status
+from detkit.video.read_ahead import Keep
 from detkit.video.sinks import VideoSink, exact_rate
-from detkit.video.sources import Status, VideoSource
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -38,7 +39,7 @@ class VideoSummary:
     """What `annotate_video` did.
 
     Attributes:
-        source: The video read.
+        source: Name of what was read, without credentials.
         output: The video written.
         num_frames: Frames in the output.
         num_detections: Boxes in all frames together.
@@ -72,6 +73,7 @@ async def annotate_video(
     fps: Fraction | float | None = None,
     on_frame: Callable[[Frame, DetectionResult | ItemFailure], None] | None = None,
     draw: Callable[[RGBImage, DetectionResult], RGBImage] = annotate,
+    policy: Keep | None = None,
     stride: int = 1,
     max_in_flight: int | None = None,
     **settings: Unpack[SettingsOptions],
@@ -84,13 +86,14 @@ async def annotate_video(
 
     Args:
         detector: Stays open.
-        source: A video file, a `VideoSource`, or any iterable of `Frame`.
+        source: As for `detect_video`.
         output: H.264 video to write; see `VideoSink`. It appears when it is whole; after an error
             or a cancellation what was done is in `<name>.partial.mp4`.
         fps: Frame rate of the output; by default the source's, or 25 where it has none.
         on_frame: Called for every frame in order, on the event loop, as for a progress bar or a
             table.
         draw: Makes the picture to write from image and result, on a thread of its own.
+        policy: As for `detect_video`.
         stride: Detect in, and write, every `stride`-th frame only.
         max_in_flight: As for `detect_video`.
         **settings: As for `detect_async`.
@@ -100,15 +103,21 @@ async def annotate_video(
         VideoWriteError: If the output cannot be written, or the source has no frame.
     """
     started = time.perf_counter()
+    video = open_source(source)
     run = detect_video(
-        detector, source, stride=stride, max_in_flight=max_in_flight, on_error="yield", **settings
+        detector,
+        video,
+        policy=policy,
+        stride=stride,
+        max_in_flight=max_in_flight,
+        on_error="yield",
+        **settings,
     )
-    video = run.source if isinstance(run.source, VideoSource) else None
-    rate = fps or (video.fps if video is not None and video.fps else 25)
+    run.closes_source |= video is not source
+    rate = fps or video.fps or 25
     writer = _AnnotatedWriter(draw)
     num_detections = num_failed = 0
-    time_base = None if video is None else video.time_base
-    with VideoSink(output, exact_rate(rate) / stride, time_base=time_base) as sink:
+    with VideoSink(output, exact_rate(rate) / stride, time_base=video.time_base) as sink:
         pairs: Any = aiter(run)
         async with aclosing(pairs), OneAtATime() as background:
             async for frame, outcome in pairs:
@@ -120,13 +129,13 @@ async def annotate_video(
                 if on_frame is not None:
                     on_frame(frame, outcome)
     return VideoSummary(
-        "" if video is None else video.source_id,
+        video.source_id,
         sink.path,
         sink.frames_written,
         num_detections,
         num_failed,
-        None if video is None else video.expected_frames,
-        "complete" if video is None else video.status,
+        video.expected_frames,
+        video.status,
         time.perf_counter() - started,
     )
 

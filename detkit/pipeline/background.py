@@ -1,10 +1,19 @@
-"""`OneAtATime`: a thread that does one job while the event loop prepares the next."""
+"""Threads beside an event loop, and an event loop beside a thread.
+
+`OneAtATime` does one job while the loop prepares the next; `iterate_blocking` reads an
+asynchronous iterator where there is no loop to run it on.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from detkit.video.read_ahead import ReadAhead
+
+T = TypeVar("T")
 
 
 class OneAtATime:
@@ -43,3 +52,36 @@ class OneAtATime:
         finally:
             # At most one frame is being drawn or encoded; it must end before its file is closed.
             self._thread.shutdown(wait=True, cancel_futures=True)
+
+
+def iterate_blocking(items: AsyncGenerator[T, None], terminate: Callable[[], None]) -> Iterator[T]:
+    """The items of an asynchronous generator, which runs on a loop and thread of its own.
+
+    Works also where a loop is running already, as in a notebook's cell.
+
+    Args:
+        items: Read one item ahead.
+        terminate: Makes `items` end soon; called when the reader leaves.
+    """
+    with ReadAhead(_on_a_loop(items), 1) as ahead:
+        try:
+            # `yield from` would close it first, and wait for that.
+            for item in ahead:  # noqa: UP028
+                yield item
+        finally:
+            terminate()
+
+
+def _on_a_loop(items: AsyncGenerator[T, None]) -> Iterator[T]:
+    loop = asyncio.new_event_loop()
+    try:
+        while True:
+            try:
+                yield loop.run_until_complete(items.__anext__())
+            except StopAsyncIteration:
+                return
+    finally:
+        try:
+            loop.run_until_complete(items.aclose())
+        finally:
+            loop.close()

@@ -1,33 +1,36 @@
-"""`detect_video` and `annotate_video`: frames through a detector, in order, and out to a file.
+"""`detect_video`: the frames of one source through a detector, in order.
 
-Owns what runs beside what: decoding, inference, drawing and encoding each have their own thread,
-with a bounded number of frames between them. Knows nothing of containers, codecs or batches.
+Owns what runs beside what: reading and inference each have their own threads, with a bounded
+number of frames between them. Knows nothing of containers, codecs or batches.
 """
 
 from __future__ import annotations
 
-import os
+import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import aclosing
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, get_args
 
-from detkit.errors import ItemFailure
+from detkit.errors import ItemFailure, describe
+from detkit.image_files import without_credentials
 from detkit.images import RGBImage
+from detkit.pipeline.background import iterate_blocking
+from detkit.pipeline.opening import VideoInput, open_source
 from detkit.results import DetectionResult
-from detkit.video.frames import Frame
+from detkit.video.frames import Frame, FrameSource, SourceEvent
 from detkit.video.ledger import FrameLedger
+from detkit.video.pictures import PictureSource
 from detkit.video.read_ahead import Keep, ReadAhead
-from detkit.video.sources import Status, VideoSource
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from detkit.api.async_detector import AsyncDetector, SettingsOptions
 
-VideoInput: TypeAlias = "str | os.PathLike[str] | VideoSource | Iterable[Frame]"
+Outcome: TypeAlias = DetectionResult | ItemFailure
 
 # Frames that the decoder may be ahead of the detector: it evens out key frames and batches.
 _FRAMES_AHEAD = 4
@@ -39,25 +42,28 @@ def detect_video(
     detector: AsyncDetector,
     source: VideoInput,
     *,
-    policy: Keep = "every",
+    policy: Keep | None = None,
     max_age_s: float | None = None,
     stride: int = 1,
     max_in_flight: int | None = None,
     on_error: Literal["raise", "yield"] = "raise",
     **settings: Unpack[SettingsOptions],
 ) -> VideoRun:
-    """Detect in every frame of a video.
+    """Detect in the frames of a video file, stream, camera, folder, stack or iterator.
 
     Iterate what is returned with `async for`, or with `for` where blocking is fine. Frames are
-    decoded ahead on a thread; pairs come in frame order; at most `max_in_flight` frames are
-    between decoder and consumer, so a slow consumer slows the decoder down and memory stays flat.
-    Each result's metadata also holds `source`, `frame_index` and `pts_seconds`.
+    read ahead on a thread; pairs come in frame order; at most `max_in_flight` frames are between
+    reader and consumer, so a slow consumer slows a file's reader down and memory stays flat.
+    Each result's metadata also holds `source`, `frame_index` and `pts_seconds`. Leaving the loop
+    releases what was opened here, and a live source in any case.
 
     Args:
         detector: Stays open; one that is shared is fine.
-        source: A video file, a `VideoSource`, or any iterable of `Frame`.
-        policy: "every" loses no frame, for files; "latest" detects in the newest frame there is
-            and drops what it overtook, for sources that do not wait.
+        source: Whatever `open_source` takes: a path, an address, the number of a camera, a folder
+            or pattern of pictures, a stack or list of arrays, a generator, plain or asynchronous.
+        policy: "every" loses no frame; "latest" detects in the newest frame there is and drops
+            what it overtook. By default "latest" for cameras and addresses, which do not wait,
+            and "every" for everything else.
         max_age_s: Drop frames that were read longer ago than this when their turn comes.
         stride: Detect in every `stride`-th frame only; the others are decoded and left out.
         max_in_flight: Most frames between decoder and result; by default twice what the detector
@@ -67,8 +73,11 @@ def detect_video(
         **settings: `confidence_threshold` and so on, as for `detect_async`.
 
     Raises:
-        VideoOpenError: At once, if the file is no video.
-        ValueError: If `stride` is below 1.
+        VideoOpenError: At once, if a file is no video; while iterating, if a stream or camera
+            cannot be opened.
+        SourceError: If the source is nothing that can be read.
+        StreamLostError: While iterating, if a live source broke off and stays away.
+        ValueError: If `stride` is below 1 or `policy` is unknown.
 
     Example:
         >>> async def count(detector):  # doctest: +SKIP
@@ -77,13 +86,17 @@ def detect_video(
     """
     if stride < 1:
         raise ValueError(f"stride must be at least 1, got {stride}")
-    if isinstance(source, (str, os.PathLike)):
-        source = VideoSource(source)
+    if policy not in (None, *get_args(Keep)):
+        raise ValueError(f'policy must be "every" or "latest", got {policy!r}')
+    opened = open_source(source)
+    keep = policy or ("latest" if opened.is_live else "every")
     if max_in_flight is None:
-        latest = policy == "latest"
-        max_in_flight = detector.max_workers if latest else _default_in_flight(detector, source)
+        latest = keep == "latest"
+        max_in_flight = detector.max_workers if latest else _default_in_flight(detector, opened)
     options = {"max_in_flight": max_in_flight, "on_error": on_error, **settings}
-    return VideoRun(detector, source, options, policy=policy, max_age_s=max_age_s, stride=stride)
+    run = VideoRun(detector, opened, options, policy=keep, max_age_s=max_age_s, stride=stride)
+    run.closes_source = opened.is_live or opened is not source
+    return run
 
 
 class _Ticketed(NamedTuple):
@@ -96,53 +109,74 @@ class VideoRun:
 
     Attributes:
         source: What the frames come from.
-        ledger: What became of every frame so far, and in the end whether the source was whole.
+        ledger: What became of every frame so far, what happened between them, and in the end
+            whether the source was whole.
+        policy: "every" or "latest".
+        closes_source: Whether the source is closed when the run ends.
     """
 
     def __init__(
         self,
         detector: AsyncDetector,
-        source: VideoSource | Iterable[Frame],
+        source: FrameSource,
         options: dict[str, Any],
         *,
         policy: Keep,
-        max_age_s: float | None,
-        stride: int,
+        max_age_s: float | None = None,
+        stride: int = 1,
     ) -> None:
         self.source = source
+        self.policy = policy
+        self.closes_source = False
+        self.ledger = FrameLedger(source.source_id, source.expected_frames)
         self._detector = detector
         self._options = options
-        self._policy = policy
         self._max_age_s = max_age_s
         self._stride = stride
         self._waiting: deque[_Ticketed] = deque()
-        video = source if isinstance(source, VideoSource) else None
-        self.ledger = FrameLedger(
-            "" if video is None else video.source_id,
-            None if video is None else video.expected_frames,
-        )
-        self._is_exhausted = False
+        self._ahead: ReadAhead[_Ticketed] | None = None
+        self._terminated = False
+
+    def terminate(self) -> None:
+        """End the run from anywhere, at once; its loop ends when running detections are done.
+
+        Idempotent and thread-safe. A network read that is blocked ends by itself within its
+        time-out, on its own thread, and releases the stream then.
+        """
+        self._terminated = True
+        if self.closes_source:
+            self.source.close()
+        if self._ahead is not None:
+            self._ahead.stop()
 
     def _read_ahead(self) -> ReadAhead[_Ticketed]:
-        max_ahead = 1 if self._policy == "latest" else _FRAMES_AHEAD
-        return ReadAhead(
+        self.source.on_event = self.ledger.note
+        max_ahead = 1 if self.policy == "latest" else _FRAMES_AHEAD
+        self._ahead = ReadAhead(
             self._frames(),
             max_ahead,
-            keep=self._policy,
+            keep=self.policy,
             on_skip=lambda item: self.ledger.drop(item.ticket, "newer"),
         )
+        if self._terminated:
+            self._ahead.stop()
+        return self._ahead
 
     def _frames(self) -> Iterator[_Ticketed]:
         """The frames of the source; runs on the reading thread."""
-        for count, frame in enumerate(self.source):
-            self.ledger.source_id = self.ledger.source_id or frame.source_id
-            now = time.perf_counter()
-            ticket = self.ledger.capture(frame.frame_index, frame.pts_seconds, now)
-            if count % self._stride:
-                self.ledger.drop(ticket, "stride")
-            else:
-                yield _Ticketed(ticket, frame)
-        self._is_exhausted = True
+        try:
+            for count, frame in enumerate(self.source):
+                self.ledger.source_id = self.ledger.source_id or frame.source_id
+                now = time.perf_counter()
+                ticket = self.ledger.capture(frame.frame_index, frame.pts_seconds, now)
+                if count % self._stride:
+                    self.ledger.drop(ticket, "stride")
+                else:
+                    yield _Ticketed(ticket, frame)
+        except Exception as error:
+            detail = without_credentials(describe(error))
+            self.ledger.note(SourceEvent("failed", self.ledger.captured, detail))
+            raise
 
     def _admit(self, item: _Ticketed) -> bool:
         """Whether the detector gets this frame, now that its turn has come."""
@@ -153,20 +187,25 @@ class VideoRun:
         self._waiting.append(item)
         return True
 
-    def _settle(
-        self, outcome: DetectionResult | ItemFailure
-    ) -> tuple[Frame, DetectionResult | ItemFailure]:
+    def _settle(self, outcome: Outcome) -> tuple[Frame, Outcome]:
         ticket, frame = self._waiting.popleft()
         failed = isinstance(outcome, ItemFailure)
         self.ledger.settle(ticket, time.perf_counter(), failed=failed)
         return _pair(frame, outcome)
 
     def _finish(self) -> None:
-        whole: Status = "complete" if self._is_exhausted else "interrupted"
-        video = self.source if isinstance(self.source, VideoSource) else None
-        self.ledger.finish(whole if video is None else video.status)
+        self.ledger.num_damaged = self.source.num_damaged
+        self.ledger.expected_frames = self.source.expected_frames
+        self.ledger.finish(self.source.status)
 
-    def __iter__(self) -> Iterator[tuple[Frame, DetectionResult | ItemFailure]]:
+    def __iter__(self) -> Iterator[tuple[Frame, Outcome]]:
+        # The engine's own blocking iterator waits for the next frame before it hands out a
+        # result; from a live source that may be long.
+        if self.policy == "latest" or self.source.is_live:
+            return iterate_blocking(self.__aiter__(), self.terminate)
+        return self._iterate()
+
+    def _iterate(self) -> Iterator[tuple[Frame, Outcome]]:
         def images() -> Iterator[RGBImage]:
             for item in items:
                 if self._admit(item):
@@ -174,30 +213,36 @@ class VideoRun:
 
         try:
             with self._read_ahead() as items:
-                for outcome in self._detector.map(images(), **self._options):
-                    yield self._settle(outcome)
+                try:
+                    for outcome in self._detector.map(images(), **self._options):
+                        yield self._settle(outcome)
+                finally:
+                    self.terminate()
         finally:
             self._finish()
 
-    async def __aiter__(self) -> AsyncIterator[tuple[Frame, DetectionResult | ItemFailure]]:
+    async def __aiter__(self) -> AsyncGenerator[tuple[Frame, Outcome], None]:
         async def images() -> AsyncIterator[RGBImage]:
             async for item in items:
                 if self._admit(item):
                     yield item.frame.image
 
+        if isinstance(self.source, PictureSource):
+            self.source.run_on(asyncio.get_running_loop())
         try:
             async with aclosing(self._read_ahead()) as items:
-                outcomes: Any = self._detector.stream(images(), **self._options)
-                async with aclosing(outcomes):
-                    async for outcome in outcomes:
-                        yield self._settle(outcome)
+                try:
+                    outcomes: Any = self._detector.stream(images(), **self._options)
+                    async with aclosing(outcomes):
+                        async for outcome in outcomes:
+                            yield self._settle(outcome)
+                finally:
+                    self.terminate()
         finally:
             self._finish()
 
 
-def _pair(
-    frame: Frame, outcome: DetectionResult | ItemFailure
-) -> tuple[Frame, DetectionResult | ItemFailure]:
+def _pair(frame: Frame, outcome: Outcome) -> tuple[Frame, Outcome]:
     if isinstance(outcome, ItemFailure):
         failure = replace(outcome, index=frame.frame_index, source=frame.source_id)
         return frame, failure
@@ -205,9 +250,9 @@ def _pair(
     return frame, outcome.with_metadata(**facts, pts_seconds=frame.pts_seconds)
 
 
-def _default_in_flight(detector: AsyncDetector, source: VideoSource | Iterable[Frame]) -> int:
+def _default_in_flight(detector: AsyncDetector, source: FrameSource) -> int:
     wanted = 2 * max(detector.max_workers, detector.default_batch_size)
-    if not isinstance(source, VideoSource):
+    if source.width is None or source.height is None:
         return wanted
     fitting = _IN_FLIGHT_BYTES // (source.width * source.height * 3)
     return max(detector.max_workers + 1, min(wanted, fitting))

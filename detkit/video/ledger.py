@@ -10,13 +10,16 @@ import threading
 from collections import Counter, deque
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
-from detkit.video.sources import Status
+from detkit.video.frames import EventKind, SourceEvent, Status
 
 Fate = Literal["waiting", "detected", "failed", "dropped"]
 DropReason = Literal["stride", "newer", "age", "left"]
+_REASONS: tuple[DropReason, ...] = get_args(DropReason)
 
+# A stream that breaks off every 5 s for half a day.
+_MAX_EVENTS = 10_000
 # An hour of a camera at 30 frames/s; older entries are forgotten, counts never.
 _MAX_ENTRIES = 108_000
 
@@ -48,25 +51,30 @@ class LedgerEntry:
 class FrameLedger:
     """Every frame of one source ends here exactly once. Thread-safe.
 
-    `captured == detected + failed + dropped` once the source is done. Make a table with
-    `pandas.DataFrame(ledger.rows())`.
+    `captured == detected + failed + dropped` once the source is done. Make a table of the frames
+    with `pandas.DataFrame(ledger.rows())`, and one of several sources with
+    `pandas.DataFrame([ledger.summary() for ledger in ledgers])`.
 
     Attributes:
         source_id: Name of the source.
         expected_frames: What the source announced, or `None`.
         status: "complete", "truncated", "corrupt" or "interrupted".
+        num_damaged: What the source could not decode cleanly.
     """
 
     def __init__(self, source_id: str, expected_frames: int | None = None) -> None:
         self.source_id = source_id
         self.expected_frames = expected_frames
         self.status: Status = "interrupted"
+        self.num_damaged = 0
         self._lock = threading.Lock()
         self._fates: Counter[Fate] = Counter()
         self._reasons: Counter[str] = Counter()
         self._num_tickets = 0
         self._open: dict[int, LedgerEntry] = {}
         self._closed: deque[LedgerEntry] = deque(maxlen=_MAX_ENTRIES)
+        self._events: deque[SourceEvent] = deque(maxlen=_MAX_EVENTS)
+        self._event_counts: Counter[EventKind] = Counter()
 
     def capture(self, frame_index: int, pts_seconds: float | None, now_s: float) -> int:
         """A frame was read; returns the ticket by which it is known from now on."""
@@ -94,6 +102,12 @@ class FrameLedger:
         with self._lock:
             latency_s = now_s - self._open[ticket].captured_s
             self._end(ticket, fate="failed" if failed else "detected", latency_s=latency_s)
+
+    def note(self, event: SourceEvent) -> None:
+        """Something happened between two frames."""
+        with self._lock:
+            self._events.append(event)
+            self._event_counts[event.kind] += 1
 
     def finish(self, status: Status) -> None:
         """Nothing more comes; what still waits was left behind."""
@@ -130,6 +144,46 @@ class FrameLedger:
         with self._lock:
             return dict(self._reasons)
 
+    @property
+    def events(self) -> tuple[SourceEvent, ...]:
+        """What happened between frames, in order: losses, reconnects, damage."""
+        with self._lock:
+            return tuple(self._events)
+
+    @property
+    def reconnects(self) -> int:
+        """How often the source broke off and came back."""
+        return self._event_counts["reconnected"]
+
+    def summary(self) -> dict[str, Any]:
+        """One flat mapping of all counts, with the median and 95th percentile of the times.
+
+        `age_*_s` is a frame's age when the detector took it, `latency_*_s` its age when the
+        result was there; `None` where there is none. `gap_s` is all time without connection.
+        """
+        with self._lock:
+            entries = [*self._closed]
+            dropped = {f"dropped_{reason}": self._reasons[reason] for reason in _REASONS}
+            gap_s = sum(event.gap_s or 0.0 for event in self._events)
+        ages = sorted(e.age_s for e in entries if e.age_s is not None)
+        latencies = sorted(e.latency_s for e in entries if e.latency_s is not None)
+        return {
+            "source_id": self.source_id,
+            "status": self.status,
+            "expected": self.expected_frames,
+            "captured": self.captured,
+            "detected": self.detected,
+            "failed": self.failed,
+            **dropped,
+            "damaged": self.num_damaged,
+            "reconnects": self.reconnects,
+            "gap_s": gap_s,
+            "age_median_s": _share(ages, 0.5),
+            "age_p95_s": _share(ages, 0.95),
+            "latency_median_s": _share(latencies, 0.5),
+            "latency_p95_s": _share(latencies, 0.95),
+        }
+
     def rows(self) -> Iterator[dict[str, Any]]:
         """One mapping per frame, in the order they ended; the attributes of `LedgerEntry`."""
         with self._lock:
@@ -139,7 +193,13 @@ class FrameLedger:
 
     def __repr__(self) -> str:
         dropped = ", ".join(f"{count} {reason}" for reason, count in self.dropped.items()) or "0"
+        again = f", {self.reconnects} reconnects" if self.reconnects else ""
         return (
             f"<FrameLedger {self.source_id!r}: {self.status}, {self.captured} captured, "
-            f"{self.detected} detected, {self.failed} failed, dropped {dropped}>"
+            f"{self.detected} detected, {self.failed} failed, dropped {dropped}{again}>"
         )
+
+
+def _share(ordered: list[float], share: float) -> float | None:
+    """The value below which this share of them lies."""
+    return ordered[int(share * (len(ordered) - 1))] if ordered else None

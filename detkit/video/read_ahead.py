@@ -8,11 +8,15 @@ Knows nothing of frames or files.
 from __future__ import annotations
 
 import asyncio
+import atexit
 import contextlib
+import os
 import threading
+import time
+import weakref
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
-from typing import Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 T = TypeVar("T")
 
@@ -20,6 +24,8 @@ Keep = Literal["every", "latest"]
 
 # A source that stops within its own read time-out is waited for; a stuck one is left behind.
 _JOIN_TIMEOUT_S = 0.8
+# At the end of the interpreter: the read time-out of a network stream and a little more.
+_EXIT_TIMEOUT_S = 3.0
 
 
 class ReadAhead(Generic[T], Iterator[T], AsyncIterator[T]):
@@ -58,6 +64,7 @@ class ReadAhead(Generic[T], Iterator[T], AsyncIterator[T]):
         self._changed = threading.Condition()
         self._waiter: tuple[asyncio.AbstractEventLoop, asyncio.Future[None]] | None = None
         self._thread = threading.Thread(target=self._read, name="detkit-read-ahead", daemon=True)
+        _readers.add(self)
         self._thread.start()
 
     # -- the reading thread ------------------------------------------------------------------
@@ -145,21 +152,27 @@ class ReadAhead(Generic[T], Iterator[T], AsyncIterator[T]):
                 self._waiter = (loop, future)
             await future
 
-    def close(self) -> None:
-        """Stop reading, forget what waits, release the source. Idempotent, under a second."""
+    def stop(self) -> None:
+        """Stop reading and forget what waits; does not wait for the source to be released."""
         with self._changed:
             self._closed = True
             self._items.clear()
             self._wake()
+
+    def close(self) -> None:
+        """Stop reading, forget what waits, release the source. Idempotent, under a second."""
+        self.stop()
+        self.join(_JOIN_TIMEOUT_S)
+
+    def join(self, timeout_s: float) -> None:
+        """Wait until the source is released."""
         if threading.current_thread() is not self._thread:
-            self._thread.join(_JOIN_TIMEOUT_S)
+            self._thread.join(timeout_s)
 
     async def aclose(self) -> None:
         """`close` for a coroutine: the event loop goes on while the source is released."""
+        self.stop()
         with self._changed:
-            self._closed = True
-            self._items.clear()
-            self._wake()
             loop = asyncio.get_running_loop()
             ended: asyncio.Future[None] = loop.create_future()
             if self._finished:
@@ -178,3 +191,21 @@ class ReadAhead(Generic[T], Iterator[T], AsyncIterator[T]):
 def _settle(future: asyncio.Future[None]) -> None:
     if not future.done():
         future.set_result(None)
+
+
+_readers: weakref.WeakSet[ReadAhead[Any]] = weakref.WeakSet()
+
+if hasattr(os, "register_at_fork"):
+    # The threads stay in the parent, one of them perhaps with its lock held.
+    os.register_at_fork(after_in_child=_readers.clear)
+
+
+@atexit.register
+def _close_all() -> None:
+    """A daemon thread inside a native read at the end of the interpreter can abort it."""
+    deadline = time.monotonic() + _EXIT_TIMEOUT_S
+    readers = list(_readers)
+    for reader in readers:
+        reader.stop()
+    for reader in readers:
+        reader.join(max(0.0, deadline - time.monotonic()))

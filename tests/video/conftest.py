@@ -1,11 +1,12 @@
-"""The two real videos, where they are at hand."""
+"""The two real videos, where they are at hand, and what is printed behind Python's back."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from stream_server import SECRET
 
 REAL_VIDEOS = Path(__file__).parents[3] / "shared" / "videos"
 
@@ -19,3 +20,11 @@ def real_video() -> Callable[[str], Path]:
         return path
 
     return find
+
+
+@pytest.fixture
+def nothing_secret_is_printed(capfd: pytest.CaptureFixture[str]) -> Iterator[None]:
+    yield
+    printed = capfd.readouterr()
+    assert SECRET not in printed.out + printed.err
+    assert printed.err == ""

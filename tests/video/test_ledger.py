@@ -13,7 +13,7 @@ from video_clips import write_video
 from detkit import AsyncDetector
 from detkit.pipeline import detect_video
 from detkit.testing import FakeDetector, Gates, numbered_image, result_number
-from detkit.video import Frame, FrameLedger
+from detkit.video import Frame, FrameLedger, SourceEvent
 
 
 def balanced(ledger: FrameLedger) -> bool:
@@ -109,3 +109,32 @@ def test_frames_that_are_too_old_are_dropped() -> None:
         assert list(run) == []
         assert run.ledger.dropped == {"age": 6}
         assert len(list(detect_video(detector, frames, max_age_s=60))) == 6
+
+
+def test_a_summary_and_events_without_a_source() -> None:
+    ledger = FrameLedger("cam")
+    for number in range(100):
+        ticket = ledger.capture(number, None, float(number))
+        ledger.take(ticket, number + number / 100)
+        ledger.settle(ticket, number + 2 * number / 100)
+    ledger.note(SourceEvent("lost", 100, "cable pulled"))
+    ledger.note(SourceEvent("reconnected", 100, gap_s=2.5))
+    ledger.note(SourceEvent("reconnected", 100, gap_s=0.5))
+    ledger.drop(ledger.capture(100, None, 100.0), "newer")
+    ledger.finish("interrupted")
+    summary = ledger.summary()
+    assert summary["status"] == "interrupted"
+    assert (summary["captured"], summary["detected"], summary["failed"]) == (101, 100, 0)
+    assert (summary["dropped_newer"], summary["dropped_age"]) == (1, 0)
+    assert (summary["reconnects"], summary["gap_s"]) == (2, 3.0)
+    assert summary["age_median_s"] == pytest.approx(0.49)
+    assert summary["age_p95_s"] == pytest.approx(0.94)
+    assert summary["latency_p95_s"] == pytest.approx(1.88)
+    assert [event.kind for event in ledger.events] == ["lost", "reconnected", "reconnected"]
+    assert "2 reconnects" in repr(ledger)
+
+
+def test_an_empty_summary() -> None:
+    summary = FrameLedger("cam", expected_frames=3).summary()
+    assert summary["age_p95_s"] is None
+    assert summary["expected"] == 3
