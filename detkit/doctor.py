@@ -31,9 +31,10 @@ _PACKAGES = (
     ("pyarrow", "Parquet", True),
     ("matplotlib", "figures", True),
     ("ipywidgets", "panels in notebooks", True),
+    ("trackers", "tracking in videos", False),
     ("ray", "clusters", False),
 )
-_EXTRAS = {"onnxruntime": "onnxruntime", "nncf": "int8", "ray": "ray"}
+_EXTRAS = {"onnxruntime": "onnxruntime", "nncf": "int8", "trackers": "track", "ray": "ray"}
 _SWITCHES = {
     "DETKIT_OFFLINE": "no download of models",
     "YOLO_OFFLINE": "no analytics of ultralytics",

@@ -26,7 +26,8 @@
     │   ├── VideoOpenError (OSError)            a source that cannot be opened
     │   ├── StreamLostError (ConnectionError)   a live source that broke off and stays away
     │   └── VideoWriteError (OSError)           a file that cannot be written
-    └── SourceError (ValueError)                a source that is nothing detkit can read
+    ├── SourceError (ValueError)                a source that is nothing detkit can read
+    └── MissingPackageError (ImportError)       an optional package is needed and not installed
 
 Each is also a subclass of the built-in named beside it, so that code which knows nothing
 of detkit catches the right thing. This file knows nothing of engines, models or files.
@@ -160,6 +161,10 @@ class VideoWriteError(VideoError, OSError):
 
 class SourceError(DetkitError, ValueError):
     """The given source is nothing that detkit knows how to read."""
+
+
+class MissingPackageError(DetkitError, ImportError):
+    """Something was asked for that needs a package which is not installed."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,6 +36,8 @@ CONFINED = {
     "ultralytics": {"detection"},
     "openvino": {"detection"},
     "onnxruntime": {"detection"},
+    "trackers": {"pipeline"},
+    "supervision": {"pipeline"},
 }
 BANNED_NAMES = {"utils", "util", "helpers", "helper", "common", "core", "misc", "manager"}
 
