@@ -68,7 +68,7 @@ def generated_files(folder: Path, readme: Path) -> dict[Path, str]:
     """Everything that the results decide, by path."""
     runs = load_results(folder)
     answers = promises(folder, runs)
-    page = f"{HEAD}\n{full_table(answers).to_markdown()}\n\n{_comparisons(runs)}"
+    page = f"{HEAD}\n{_prose(full_table(answers))}\n\n{_comparisons(runs)}"
     files = {folder.parent / "RESULTS.md": page}
     for name, run in runs.items():
         if any(entry.has_numbers for entry in run):
@@ -76,7 +76,7 @@ def generated_files(folder: Path, readme: Path) -> dict[Path, str]:
     text = readme.read_text(encoding="utf-8") if readme.is_file() else ""
     if BEGIN in text and END in text:
         before, rest = text.split(BEGIN, 1)
-        block = f"{short_table(answers).to_markdown()}\n\n{_readme_block(runs)}"
+        block = f"{_prose(short_table(answers))}\n\n{_readme_block(runs)}"
         files[readme] = f"{before}{BEGIN}\n{block}{END}{rest.split(END, 1)[1]}"
     return files
 
@@ -102,6 +102,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not given.check:
             path.write_text(files[path], encoding="utf-8")
     return int(given.check and bool(stale))
+
+
+def _prose(table: Table) -> str:
+    """Sentences stand to the left."""
+    return table.to_markdown().replace("---:", "---")
 
 
 def _comparisons(runs: dict[str, BenchmarkRun]) -> str:
