@@ -1,8 +1,8 @@
 """The comparison with other ways to do the same: `python -m benchmarks [--full]`.
 
 Verifies that all contestants find the same objects, measures them in turns, each in a process of
-its own, and writes `benchmarks/results/comparison_<scenario>.json`. `python -m benchmarks.report`
-makes tables and pictures of these files.
+its own, and writes `benchmarks/results/comparison_<scenario>.json`; with `--model`, its name is
+added to that of the file. `python -m benchmarks.report` makes tables and pictures of these files.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.contestants import SCENARIOS
-from benchmarks.suite import FULL, QUICK, compare_contestants, prepared
+from benchmarks.suite import FULL, QUICK, compare_contestants, prepared, shares
 from detkit.benchmark.tables import remarks, run_table
 
 RESULTS = Path(__file__).resolve().parent / "results"
@@ -33,9 +33,11 @@ def main(arguments: list[str] | None = None) -> None:
     turns = replace(size.turns, rounds=given.rounds or size.turns.rounds)
     size = replace(size, num_images=given.images or size.num_images, turns=turns)
     with prepared(size.num_images, given.model) as setup:
-        for scenario in given.only or SCENARIOS:
-            run = compare_contestants(scenario, setup, size, print)
-            run.save(given.out / f"comparison_{scenario}.json")
+        scenarios = given.only or SCENARIOS
+        for scenario, seconds in shares(scenarios, size.seconds).items():
+            run = compare_contestants(scenario, setup, size, print, seconds)
+            of_model = f"_{given.model.stem}" if given.model else ""
+            run.save(given.out / f"comparison_{scenario}{of_model}.json")
             print(f"\n{run_table(run).to_text()}")
             print("\n".join(f"  {line}" for line in remarks(run)), "\n", flush=True)
 

@@ -5,7 +5,7 @@
 Synchronous detection, concurrent `detect_async`, `detect_batch` with several batch sizes, video
 streaming, and several worker counts. The results of every way are verified to be the same before
 anything is timed; contestants take turns within each round. Prints tables and writes
-`benchmarks/results/async_benchmark.json`.
+`benchmarks/results/async_benchmark.json`; with `--model`, its name is added to that of the file.
 """
 
 from __future__ import annotations
@@ -138,8 +138,9 @@ def main() -> None:
     report(f"{detector!r}, {len(images)} images of 1280 x 720, median of rounds", stills)
     report("video frames of 1280 x 720", video)
     timings = {**stills, **video}
+    name = f"async_benchmark_{Path(arguments.model).stem}" if arguments.model else "async_benchmark"
     path = write_results(
-        "async_benchmark",
+        name,
         {
             "detector": repr(detector),
             "contestants": {name: timing.as_json() for name, timing in timings.items()},

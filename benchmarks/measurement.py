@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from importlib import metadata
 from pathlib import Path
 from typing import Any
+
+from detkit import benchmark
 
 RESULTS = Path(__file__).resolve().parent / "results"
 
@@ -75,37 +75,11 @@ def interleave(
 
 def describe_machine() -> dict[str, Any]:
     """What a reader needs to judge the numbers; nothing that names the machine or its owner."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    packages = ("detkit", "numpy", "opencv-python", "openvino", "torch", "ultralytics")
     return {
         "date": datetime.now(timezone.utc).date().isoformat(),
-        "processor": _processor(),
-        "cores": cores,
         "load_before": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
-        "system": f"{platform.system()} {platform.machine()}",
-        "python": platform.python_version(),
-        "packages": {name: _version(name) for name in packages},
+        **benchmark.describe_machine().as_json(),
     }
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    facts = {
-        key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)
-    }
-    flags = facts.get("flags", "").split()
-    known = [f for f in ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_tile") if f in flags]
-    return f"{facts.get('model name', platform.machine())} ({', '.join(known)})"
-
-
-def _version(package: str) -> str | None:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None
 
 
 def write_results(name: str, findings: Mapping[str, Any]) -> Path:

@@ -101,11 +101,12 @@ def _serve(connection: Connection, name: str, scenario: str, setup: Setup) -> No
     warnings.simplefilter("ignore")
     sys.stdout = open(os.devnull, "w")  # noqa: SIM115, PTH123
     try:
+        tools = _instruments(has_helpers=getattr(load(name), "HELPERS", False))
         work = load(name).WAYS[scenario](setup)
         connection.send((True, None))
         while True:
             question = connection.recv()
-            answer = work() if question == "outputs" else _timed(work)
+            answer = work() if question == "outputs" else _timed(work, tools)
             connection.send((True, answer))
     except EOFError:
         return
@@ -113,8 +114,37 @@ def _serve(connection: Connection, name: str, scenario: str, setup: Setup) -> No
         connection.send((False, describe(error)))
 
 
-def _timed(work: Any) -> Round:
-    tools = Instruments()
+def _instruments(*, has_helpers: bool) -> Instruments:
+    """The usual ones; those of a contestant with helpers count all its processes."""
+    return (
+        Instruments(cpu_clock=_cpu_of_all, memory=_MemoryOfAll()) if has_helpers else Instruments()
+    )
+
+
+def _cpu_of_all() -> float:
+    import psutil
+
+    times = [process.cpu_times() for process in _family(psutil.Process())]
+    return sum(t.user + t.system for t in times)
+
+
+class _MemoryOfAll:
+    """What all processes hold now: their peaks need not fall together."""
+
+    def reset(self) -> None:
+        return
+
+    def peak_bytes(self) -> int:
+        import psutil
+
+        return sum(process.memory_info().rss for process in _family(psutil.Process()))
+
+
+def _family(process: Any) -> list[Any]:
+    return [process, *(p for p in process.children(recursive=True) if p.is_running())]
+
+
+def _timed(work: Any, tools: Instruments) -> Round:
     tools.collect()
     tools.memory.reset()
     cpu_before, started = tools.cpu_clock(), tools.clock()

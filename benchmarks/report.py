@@ -1,8 +1,8 @@
 """Tables and pictures of the committed results: `python -m benchmarks.report [--check]`.
 
-Reads `benchmarks/results/comparison_*.json`, writes `benchmarks/RESULTS.md` and one SVG for each,
-and fills the block between the two marker lines of `README.md` where it has one. Writes the same
-bytes from the same results, so `--check` can tell that nobody forgot.
+Reads `benchmarks/results/`, writes `benchmarks/RESULTS.md` and one SVG for each comparison, and
+fills the block between the two marker lines of `README.md` where it has one. Writes the same bytes
+from the same results, so `--check` can tell that nobody forgot.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from pathlib import Path
 import matplotlib as mpl
 
 from benchmarks.contestants import SCENARIOS
+from benchmarks.headline import full_table, promises, short_table
 from detkit.benchmark import BenchmarkRun
 from detkit.benchmark.tables import Table, remarks, run_table
 from detkit.notebook.benchmark_report import plot_comparison
@@ -29,9 +30,18 @@ TITLES = {
     "folder": "A folder of JPEG files",
     "video": "A clip of 1280 x 720",
 }
-HEAD = """# Results of the comparison
+HEAD = """# Results
 
-Made by `python -m benchmarks.report` from `results/`; measured by `python -m benchmarks`.
+Made by `python -m benchmarks.report` from `results/`, which `python -m benchmarks.everything`
+measures.
+
+## What was promised
+
+Each promise of the specification with everything here that bears on it. Numbers marked as simulated
+are of detectors that only wait: they show what the engine does, not what a device does.
+"""
+COMPARISON = """## Beside other ways to do the same
+
 Contestants took turns, each in a process of its own, after all had found the same objects: F1 of
 at least 0.95 beside the first, counting boxes of the same class that overlap by 0.9. The interval
 after a throughput is 95 %, the one after a ratio 99 %; "no difference" means that the latter
@@ -40,22 +50,34 @@ holds 1, "undecided" that there were fewer than eight rounds.
 
 
 def load_results(folder: Path) -> dict[str, BenchmarkRun]:
-    """The runs there are, by scenario."""
-    paths = {name: folder / f"comparison_{name}.json" for name in SCENARIOS}
-    return {name: BenchmarkRun.load(path) for name, path in paths.items() if path.is_file()}
+    """The runs there are by name: a scenario, and the model where it is not the embedded one."""
+    found = {}
+    for scenario in SCENARIOS:
+        for path in sorted(folder.glob(f"comparison_{scenario}*.json")):
+            found[path.stem.removeprefix("comparison_")] = BenchmarkRun.load(path)
+    return found
+
+
+def title_of(name: str) -> str:
+    """What stands above a comparison."""
+    scenario, _, model = name.partition("_")
+    return f"{TITLES[scenario]}, {model}" if model else TITLES[scenario]
 
 
 def generated_files(folder: Path, readme: Path) -> dict[Path, str]:
     """Everything that the results decide, by path."""
     runs = load_results(folder)
-    files = {folder.parent / "RESULTS.md": _results_page(runs)}
+    answers = promises(folder, runs)
+    page = f"{HEAD}\n{_prose(full_table(answers))}\n\n{_comparisons(runs)}"
+    files = {folder.parent / "RESULTS.md": page}
     for name, run in runs.items():
         if any(entry.has_numbers for entry in run):
             files[folder / f"comparison_{name}.svg"] = _svg(run)
     text = readme.read_text(encoding="utf-8") if readme.is_file() else ""
     if BEGIN in text and END in text:
         before, rest = text.split(BEGIN, 1)
-        files[readme] = f"{before}{BEGIN}\n{_readme_block(runs)}{END}{rest.split(END, 1)[1]}"
+        block = f"{_prose(short_table(answers))}\n\n{_readme_block(runs)}"
+        files[readme] = f"{before}{BEGIN}\n{block}{END}{rest.split(END, 1)[1]}"
     return files
 
 
@@ -82,23 +104,41 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return int(given.check and bool(stale))
 
 
-def _results_page(runs: dict[str, BenchmarkRun]) -> str:
-    parts = [HEAD]
+def _prose(table: Table) -> str:
+    """Sentences stand to the left."""
+    return table.to_markdown().replace("---:", "---")
+
+
+def _comparisons(runs: dict[str, BenchmarkRun]) -> str:
+    parts = [COMPARISON]
     if not runs:
         parts.append("There are no results yet.\n")
     for name, run in runs.items():
         lines = "\n".join(f"- {line}" for line in [f"measured {run.date}", *remarks(run)])
-        picture = f"![{TITLES[name]}](results/comparison_{name}.svg)\n"
-        parts.append(f"## {TITLES[name]}\n\n{_short(run).to_markdown()}\n\n{picture}\n{lines}\n")
+        picture = f"![{title_of(name)}](results/comparison_{name}.svg)\n"
+        table = _short(run).to_markdown()
+        parts.append(f"### {title_of(name)}\n\n{table}\n\n{picture}\n{lines}\n")
     return "\n".join(parts)
 
 
 def _readme_block(runs: dict[str, BenchmarkRun]) -> str:
-    parts = [f"**{TITLES[name]}**\n\n{_short(run).to_markdown()}\n" for name, run in runs.items()]
-    if runs:
-        first = next(iter(runs.values()))
-        parts.append(f"{first.machine}, {first.date}. Details: benchmarks/RESULTS.md\n")
+    if not runs:
+        return ""
+    parts = [f"**{title_of(name)}**\n\n{_brief(run).to_markdown()}\n" for name, run in runs.items()]
+    first = next(iter(runs.values()))
+    details = "Conditions, cost and memory: [benchmarks/RESULTS.md](benchmarks/RESULTS.md)."
+    parts.append(f"{first.machine}, {first.date}. {details}\n")
     return "\n".join(parts)
+
+
+def _brief(run: BenchmarkRun) -> Table:
+    """Throughput, and how it stands to the first."""
+    table = run_table(run)
+
+    def chosen(cells: Sequence[str]) -> tuple[str, ...]:
+        return cells[0], cells[1], cells[-1]
+
+    return Table(table.title, chosen(table.header), tuple(chosen(row) for row in table.rows))
 
 
 def _short(run: BenchmarkRun) -> Table:

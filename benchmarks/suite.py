@@ -6,8 +6,10 @@ Knows no contestant by name.
 from __future__ import annotations
 
 import contextlib
+import math
 import shutil
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -38,15 +40,25 @@ class Size:
 
     Attributes:
         num_images: Images or frames in a round.
-        turns: Rounds and time of each scenario.
+        turns: Rounds of each scenario. No warm-up: giving its outputs has warmed everybody up.
+        seconds: For everything together, the opening of contestants included.
     """
 
     num_images: int
     turns: Turns
+    seconds: float = math.inf
 
 
-QUICK = Size(24, Turns(rounds=10, max_seconds=60.0))
-FULL = Size(96, Turns(rounds=20, max_seconds=600.0))
+# Eight rounds are the fewest that a verdict needs. A little is left of 5 and 40 minutes for the
+# round that is under way when time is up, and for the rendering of the images.
+QUICK = Size(8, Turns(rounds=8, warm_up=0), seconds=270.0)
+FULL = Size(64, Turns(rounds=20, warm_up=0), seconds=2280.0)
+
+
+def shares(scenarios: Sequence[str], seconds: float) -> dict[str, float]:
+    """What each scenario may take of the time, by the number of its contestants."""
+    sizes = {scenario: len(contestants_of(scenario)) for scenario in scenarios}
+    return {name: seconds * size / sum(sizes.values()) for name, size in sizes.items()}
 
 
 @contextlib.contextmanager
@@ -72,7 +84,9 @@ def prepared(num_images: int, checkpoint: Path | None = None) -> Iterator[Setup]
         yield Setup(weights, onnx, root / "images", root / "clip.mp4", usable_cores(), root)
 
 
-def compare_contestants(scenario: str, setup: Setup, size: Size, say: Say) -> BenchmarkRun:
+def compare_contestants(
+    scenario: str, setup: Setup, size: Size, say: Say, seconds: float = math.inf
+) -> BenchmarkRun:
     """Measure everybody who can take part in a scenario.
 
     Args:
@@ -80,11 +94,13 @@ def compare_contestants(scenario: str, setup: Setup, size: Size, say: Say) -> Be
         setup: From `prepared`.
         size: How much.
         say: Told what happens, a line at a time.
+        seconds: For this scenario, the opening of contestants included.
 
     Returns:
         One entry per contestant, by title. Who is missing or disagrees has an `error`.
     """
     notes: list[str] = []
+    started = time.monotonic()
     with contextlib.ExitStack() as stack:
         present: dict[str, RemoteContestant] = {}
         truth: list[Found] | None = None
@@ -115,8 +131,11 @@ def compare_contestants(scenario: str, setup: Setup, size: Size, say: Say) -> Be
         if not present:
             raise ContestantError(f"nobody can take part in {scenario}: {'; '.join(notes)}")
         players = {title: remote.play for title, remote in present.items()}
-        facts = {title: {"scenario": scenario, "file": r.name} for title, r in present.items()}
-        run = take_turns(players, Offline(), size.num_images, size.turns, facts=facts)
+        common = {"scenario": scenario, "model": setup.checkpoint.stem}
+        facts = {title: {**common, "file": r.name} for title, r in present.items()}
+        left = seconds - (time.monotonic() - started)
+        turns = replace(size.turns, max_seconds=max(1.0, left)) if left < math.inf else size.turns
+        run = take_turns(players, Offline(), size.num_images, turns, facts=facts)
     return replace(run, notes=(*run.notes, *notes))
 
 

@@ -52,6 +52,7 @@ def test_every_python_block_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DETKIT_OFFLINE", "1")
     monkeypatch.setenv("DETKIT_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("DETKIT_CACHE_DIR", str(tmp_path / "cache"))
     prepare(tmp_path)
     namespace: dict[str, Any] = {"__name__": "readme"}
     code = blocks("python")

@@ -17,6 +17,7 @@ REGISTRY = (
     "ultralytics_openvino",
     "supervision_loop",
     "naive_pool",
+    "ray_serve",
     "detkit_fp32",
     "detkit_auto",
 )

@@ -2,7 +2,8 @@
 
 A contestant is a file of this folder with `TITLE`, `PACKAGES` (distributions it needs) and `WAYS`:
 for each scenario it takes part in, a function that loads everything and returns the work of one
-round. It runs in a process of its own and knows nothing of the others or of the clock.
+round. It runs in a process of its own and knows nothing of the others or of the clock. `HELPERS =
+True` says that it starts further processes, whose core-seconds and memory then count as its own.
 """
 
 from __future__ import annotations

@@ -46,7 +46,7 @@ def bar_picture(
     axes.grid(axis="y", visible=False)
     for row, entry in enumerate(entries):
         picture.place_text(
-            shortened(entry.name, 28), 198, top + ROW_PX * (row + 0.5) - 8, align="right"
+            shortened(entry.name, 24), 198, top + ROW_PX * (row + 0.5) - 8, align="right"
         )
     return picture, axes
 

@@ -119,7 +119,11 @@ def plot_frontier(report: TuneReport) -> Picture:
         if not math.isnan(rate.low):
             y = 1000 * point.latency_s
             axes.plot([rate.low, rate.high], [y, y], color=color, linewidth=1.2, alpha=0.45)
-        axes.scatter(rate.value, 1000 * point.latency_s, s=_dot(point), color=color, zorder=3)
+        # A filled dot is loaded like the chosen one, a hollow one in another way.
+        face = color if point.choice.variant == report.best.variant else PAPER
+        axes.scatter(
+            rate.value, 1000 * point.latency_s, s=_dot(point), c=face, edgecolors=color, zorder=3
+        )
     _draw_frontier(axes, frontier(points))
     best = next(p for p in points if p.choice == report.best)
     x, y = best.images_per_s.value, 1000 * best.latency_s
@@ -132,6 +136,12 @@ def plot_frontier(report: TuneReport) -> Picture:
     axes.set_xlabel("images per second", color=FAINT_INK)
     axes.set_ylabel("milliseconds per image, log scale", color=FAINT_INK)
     side_legend(picture, "workers", [str(w) for w in workers], is_chosen_shown=True)
+    if len({p.choice.variant for p in points}) > 1:
+        below = 84 + 22 * (len(workers) + 1) + 8 + 68
+        picture.place_text("hollow: loaded", WIDTH_PX - 132, below, size_px=11, color=FAINT_INK)
+        picture.place_text(
+            "in another way", WIDTH_PX - 132, below + 15, size_px=11, color=FAINT_INK
+        )
     return picture
 
 
