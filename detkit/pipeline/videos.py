@@ -199,13 +199,19 @@ class VideoRun:
         self.ledger.finish(self.source.status)
 
     def __iter__(self) -> Iterator[tuple[Frame, Outcome]]:
+        return self._pairs()
+
+    def __aiter__(self) -> AsyncGenerator[tuple[Frame, Outcome], None]:
+        return self._pairs_async()
+
+    def _pairs(self) -> Iterator[tuple[Frame, Outcome]]:
         # The engine's own blocking iterator waits for the next frame before it hands out a
         # result; from a live source that may be long.
         if self.policy == "latest" or self.source.is_live:
-            return iterate_blocking(self.__aiter__(), self.terminate)
-        return self._iterate()
+            return iterate_blocking(self._pairs_async(), self.terminate)
+        return self._pairs_on_this_thread()
 
-    def _iterate(self) -> Iterator[tuple[Frame, Outcome]]:
+    def _pairs_on_this_thread(self) -> Iterator[tuple[Frame, Outcome]]:
         def images() -> Iterator[RGBImage]:
             for item in items:
                 if self._admit(item):
@@ -221,7 +227,7 @@ class VideoRun:
         finally:
             self._finish()
 
-    async def __aiter__(self) -> AsyncGenerator[tuple[Frame, Outcome], None]:
+    async def _pairs_async(self) -> AsyncGenerator[tuple[Frame, Outcome], None]:
         async def images() -> AsyncIterator[RGBImage]:
             async for item in items:
                 if self._admit(item):
