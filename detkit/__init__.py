@@ -21,6 +21,7 @@ from detkit.api import (
     PartialBatchError,
     detect_multiple_async,
 )
+from detkit.api.tuning import register_tuner
 from detkit.detection import ModelLoadError, ModelNotFoundError, YOLOv8Detector
 from detkit.errors import DetkitError, ImageDecodeError, InvalidImageError
 
@@ -63,6 +64,15 @@ __all__ = [
     "detect_video",
     "run",
 ]
+
+
+def _tune(detector: AsyncDetector, images: Any, **options: Any) -> Any:
+    from detkit.benchmark import tune
+
+    return tune(detector, images, **options)
+
+
+register_tuner(_tune)  # see there: the engine reaches nothing above it by itself
 
 
 def __getattr__(name: str) -> Any:

@@ -1,6 +1,6 @@
 """`detkit doctor`: what this installation can do, and what is switched off.
 
-Looks, and changes nothing. Knows nothing of terminals.
+Looks, and changes nothing but what `clear_cache` is asked for. Knows nothing of terminals.
 """
 
 from __future__ import annotations
@@ -22,18 +22,19 @@ _PACKAGES = (
     ("opencv-python", "drawing, resizing", True),
     ("pillow", "reading images", True),
     ("av", "reading and writing video", True),
-    ("ultralytics", "runtime for .pt models", True),
-    ("torch", "runtime for .pt models", True),
-    ("openvino", "runtime for .onnx and OpenVINO models", True),
+    ("ultralytics", "reading .pt models", True),
+    ("torch", "reading .pt models, runtime on GPUs", True),
+    ("openvino", "runtime on CPUs for .pt, .onnx and OpenVINO models", True),
     ("onnxruntime", "runtime for .onnx models", False),
     ("nncf", "int8 models", False),
     ("pandas", "data frames", True),
     ("pyarrow", "Parquet", True),
     ("matplotlib", "figures", True),
     ("ipywidgets", "panels in notebooks", True),
+    ("trackers", "tracking in videos", False),
     ("ray", "clusters", False),
 )
-_EXTRAS = {"onnxruntime": "onnxruntime", "nncf": "int8", "ray": "ray"}
+_EXTRAS = {"onnxruntime": "onnxruntime", "nncf": "int8", "trackers": "track", "ray": "ray"}
 _SWITCHES = {
     "DETKIT_OFFLINE": "no download of models",
     "YOLO_OFFLINE": "no analytics of ultralytics",
@@ -48,7 +49,7 @@ class Finding:
     """One line of the report.
 
     Attributes:
-        topic: "system", "package", "device", "video", "model" or "network".
+        topic: "system", "package", "device", "video", "model", "cache" or "network".
         name: What was looked at.
         verdict: "ok"; "off" (not installed, optional; or switched off); "missing"; "broken".
         detail: Version, device or reason.
@@ -72,6 +73,7 @@ def examine() -> list[Finding]:
         *_system(),
         *(_package(*package) for package in _PACKAGES),
         *(_checked(topic, name, check) for topic, name, check in checks),
+        *_cache(),
         *_switches(),
     ]
 
@@ -139,8 +141,47 @@ def _sample_model() -> str:
     return f"{path.name}, {path.stat().st_size / 1e6:.1f} MB"
 
 
+def _cache() -> list[Finding]:
+    from detkit.detection.environment import cache_folder
+    from detkit.detection.model_cache import ModelCache
+
+    cache = ModelCache()
+    entries = cache.entries()
+    total = sum(entry.num_bytes for entry in entries)
+    held = f"{_models(len(entries))}, {total / 1e6:.1f} of {cache.max_bytes / 1e6:.0f} MB"
+    return [
+        Finding("cache", "folder", "ok", str(cache_folder())),
+        Finding("cache", "content", "ok", held),
+        *(
+            Finding("cache", entry.source, "ok", f"{entry.num_bytes / 1e6:.1f} MB")
+            for entry in entries
+        ),
+    ]
+
+
+def clear_cache() -> str:
+    """Remove every converted model; downloaded weights stay.
+
+    Returns:
+        What was done, in a sentence.
+
+    Raises:
+        OSError: If something could not be removed.
+    """
+    from detkit.detection.model_cache import ModelCache
+
+    cache = ModelCache()
+    gone = cache.clear()
+    total = sum(entry.num_bytes for entry in gone)
+    return f"removed {_models(len(gone))}, {total / 1e6:.1f} MB, from {cache.folder}"
+
+
+def _models(count: int) -> str:
+    return f"{count} converted model{'' if count == 1 else 's'}"
+
+
 def _switches() -> list[Finding]:
-    from detkit.detection.environment import cache_folder, quiet_environment
+    from detkit.detection.environment import quiet_environment
 
     quiet_environment()
     findings = []
@@ -148,5 +189,4 @@ def _switches() -> list[Finding]:
         value = os.environ.get(name)
         detail = f"{meaning}: {'not set' if value is None else f'set to {value!r}'}"
         findings.append(Finding("network", name, "off" if value is None else "ok", detail))
-    findings.append(Finding("network", "model cache", "ok", str(cache_folder())))
     return findings

@@ -9,8 +9,10 @@ from __future__ import annotations
 import colorsys
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any, Literal
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -33,6 +35,11 @@ _GOLDEN_RATIO = 0.618033988749895  # Its multiples, modulo 1, never bunch: hues 
 _RIM: Color = (16, 18, 22)
 _RIM_OPACITY = 0.5
 _MAX_NAME_CHARS = 32
+
+_UNTRACKED: Color = (166, 172, 180)
+_TRAIL_STRETCHES = 4  # of growing width, so that a trail ends in a point
+_TRAIL_SHIFT = 4  # bits behind the point: a slow object's trail is no staircase
+_FAR_PX = 1 << 15  # OpenCV takes no line that reaches further
 
 
 def class_color(class_id: int) -> Color:
@@ -65,6 +72,7 @@ def annotate(
     show_labels: bool = True,
     show_confidence: bool = True,
     labels: Sequence[str] | None = None,
+    show_trails: bool = False,
     color_by: Literal["class", "track"] = "class",
     colors: Mapping[int, Color] | None = None,
     thickness: int | None = None,
@@ -82,7 +90,10 @@ def annotate(
         show_labels: Whether to write the class name beside each box.
         show_confidence: Whether the label ends with the score.
         labels: One text per box, in place of name and score.
-        color_by: "class", or "track" to give each `tracker_ids` entry of the metadata its own.
+        show_trails: Whether to draw where each box came from, where `tracker_trails` of the
+            metadata tells, as with `detect_video(track=True)`.
+        color_by: "class", or "track" to give each `tracker_ids` entry of the metadata its own,
+            and grey to boxes without a track.
         colors: RGB colours by class id (or tracker id), in place of the palette's.
         thickness: Width of the lines in pixels; by default about 1/320 of the picture.
         text_size: Height of a line of text in pixels; by default about 1/50 of the picture.
@@ -114,7 +125,9 @@ def annotate(
     keys = _color_keys(result, color_by)
     corners = _corners_inside(result.boxes, canvas.shape[1], canvas.shape[0])
     visible = [int(i) for i in order if corners[i] is not None]
-    tints = {i: (colors or {}).get(keys[i], class_color(keys[i])) for i in visible}
+    tints = {i: (colors or {}).get(keys[i], _color_of(keys[i])) for i in visible}
+    if show_trails:
+        _draw_trails(canvas, result, tints, width)
     for i in visible:
         _draw_box(canvas, corners[i], tints[i], width)
     if show_labels or labels is not None:
@@ -129,9 +142,13 @@ def annotate(
 def _color_keys(result: DetectionResult, color_by: Literal["class", "track"]) -> list[int]:
     tracks = result.metadata.get("tracker_ids")
     if color_by == "track" and tracks is not None:
-        # -1 stands for a box that no track has taken yet.
-        return [max(0, int(track)) for track in tracks]
+        return [int(track) for track in tracks]
     return [int(class_id) for class_id in result.classes]
+
+
+def _color_of(key: int) -> Color:
+    # -1 stands for a box that no track has taken yet.
+    return _UNTRACKED if key < 0 else class_color(key)
 
 
 def _text(result: DetectionResult, index: int, show_confidence: bool) -> str:
@@ -202,3 +219,27 @@ def _frame(
         else:
             mixed = canvas[rows, columns] * (1 - opacity) + np.multiply(color, opacity)
             canvas[rows, columns] = mixed.astype(np.uint8)
+
+
+def _draw_trails(
+    canvas: RGBImage, result: DetectionResult, tints: Mapping[int, Color], width: int
+) -> None:
+    """Lines along the last centres of each box, thinner the older, on a dark rim."""
+    tracks = result.metadata.get("tracker_ids")
+    trails = result.metadata.get("tracker_trails") or {}
+    if tracks is None:
+        return
+    for i, color in tints.items():
+        points = np.asarray(trails.get(int(tracks[i]), ()), dtype=np.float64).reshape(-1, 2)
+        if len(points) < 2:
+            continue
+        near = np.clip(np.nan_to_num(points), -_FAR_PX, _FAR_PX)
+        fixed = np.rint(near * (1 << _TRAIL_SHIFT)).astype(np.int32)
+        cuts = np.linspace(0, len(fixed) - 1, _TRAIL_STRETCHES + 1).astype(int)
+        stretches = [fixed[a : b + 1] for a, b in pairwise(cuts.tolist()) if a < b]
+        widths = np.linspace(1, width + 1, len(stretches)).round().astype(int).tolist()
+        for extra, tint in ((2, _RIM), (0, color)):
+            for stretch, thickness in zip(stretches, widths, strict=True):
+                cv2.polylines(
+                    canvas, [stretch], False, tint, thickness + extra, cv2.LINE_AA, _TRAIL_SHIFT
+                )

@@ -7,6 +7,8 @@
     ├── UnsupportedSettingError (ValueError)    a setting this detector cannot honour
     ├── ModelLoadError (RuntimeError)           weights missing, corrupt, hostile or of a wrong kind
     │   └── ModelNotFoundError (FileNotFoundError)
+    ├── OptimizationError (RuntimeError)        a model that cannot be made faster here
+    │   └── AccuracyLossError                   it can, but would find other things
     ├── DetectorNotLoadedError (RuntimeError)   detect before load_model
     ├── DetectorContractError (RuntimeError)    a detector broke the rules of AbstractDetector
     ├── OutOfMemoryError (MemoryError)          not even one image fits
@@ -24,7 +26,8 @@
     │   ├── VideoOpenError (OSError)            a source that cannot be opened
     │   ├── StreamLostError (ConnectionError)   a live source that broke off and stays away
     │   └── VideoWriteError (OSError)           a file that cannot be written
-    └── SourceError (ValueError)                a source that is nothing detkit can read
+    ├── SourceError (ValueError)                a source that is nothing detkit can read
+    └── MissingPackageError (ImportError)       an optional package is needed and not installed
 
 Each is also a subclass of the built-in named beside it, so that code which knows nothing
 of detkit catches the right thing. This file knows nothing of engines, models or files.
@@ -34,7 +37,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from detkit.results import DetectionResult
@@ -68,6 +71,25 @@ class ModelLoadError(DetkitError, RuntimeError):
 
 class ModelNotFoundError(ModelLoadError, FileNotFoundError):
     """There is no file at the path given, and none could be fetched."""
+
+
+class OptimizationError(DetkitError, RuntimeError):
+    """A model could not be optimised: wrong runtime, too few images, a library missing."""
+
+
+class AccuracyLossError(OptimizationError):
+    """An optimised model agrees too little with the one it was made from; it was not kept.
+
+    Attributes:
+        report: The `OptimizationReport`, with the images on which they disagree most.
+    """
+
+    def __init__(self, message: str, report: Any) -> None:
+        super().__init__(message)
+        self.report = report
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (AccuracyLossError, (*self.args, self.report))
 
 
 class DetectorNotLoadedError(DetkitError, RuntimeError):
@@ -139,6 +161,10 @@ class VideoWriteError(VideoError, OSError):
 
 class SourceError(DetkitError, ValueError):
     """The given source is nothing that detkit knows how to read."""
+
+
+class MissingPackageError(DetkitError, ImportError):
+    """Something was asked for that needs a package which is not installed."""
 
 
 @dataclass(frozen=True, slots=True)

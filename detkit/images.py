@@ -15,6 +15,8 @@ from detkit.errors import InvalidImageError
 
 RGBImage: TypeAlias = npt.NDArray[np.uint8]
 
+_UINT8 = np.dtype(np.uint8)  # comparing with the type itself takes four times as long
+
 
 def validate_image(image: object) -> RGBImage:
     """Check that `image` is what detectors expect, and make it contiguous.
@@ -33,13 +35,7 @@ def validate_image(image: object) -> RGBImage:
     if type(image) is not np.ndarray:
         image = _plain_array(image)
     shape = image.shape
-    if (
-        image.dtype != np.uint8
-        or len(shape) != 3
-        or shape[2] != 3
-        or shape[0] == 0
-        or shape[1] == 0
-    ):
+    if image.dtype != _UINT8 or len(shape) != 3 or shape[2] != 3 or shape[0] == 0 or shape[1] == 0:
         raise InvalidImageError(_complaint(image))
     if not image.flags.c_contiguous:
         image = np.ascontiguousarray(image)

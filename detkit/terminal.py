@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from detkit.benchmark.tables import Table
     from detkit.demo import DemoReport
     from detkit.pipeline import FolderReport
 
@@ -78,6 +79,15 @@ def show_demo(screen: Console, report: DemoReport) -> None:
     verdict = "[green]All is well.[/]" if report.is_good else "[red]Something is wrong here.[/]"
     files = "detections.csv, grid.png, annotated.mp4, summary.json"
     screen.print(f"{verdict} Look at {files} in {plain(str(report.folder))}.")
+
+
+def show_table(screen: Console, table: Table) -> None:
+    """Print a table of text. A narrow terminal breaks its lines; rich would break every cell."""
+    title, header, *rest = table.to_text().splitlines()
+    screen.print(f"[bold]{plain(title)}[/]", soft_wrap=True)
+    screen.print(f"[dim]{plain(header)}[/]", soft_wrap=True)
+    for line in rest:
+        screen.print(plain(line), soft_wrap=True)
 
 
 def show_report(screen: Console, report: FolderReport) -> None:

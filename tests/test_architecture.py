@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -15,7 +17,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "detkit"
 # A unit is a file or folder right below the package. It may import units of floors below it,
 # and of a unit beside it what that shows at its own door.
 FLOORS = (
-    {"errors", "results", "images", "image_files", "boxes", "drawing", "labels"},
+    {"errors", "results", "images", "image_files", "scaled_decode", "boxes", "drawing", "labels"},
     {"detection"},
     {"api", "video"},
     {"pipeline", "benchmark", "ray_data", "testing", "check", "samples"},
@@ -34,6 +36,8 @@ CONFINED = {
     "ultralytics": {"detection"},
     "openvino": {"detection"},
     "onnxruntime": {"detection"},
+    "trackers": {"pipeline"},
+    "supervision": {"pipeline"},
 }
 BANNED_NAMES = {"utils", "util", "helpers", "helper", "common", "core", "misc", "manager"}
 
@@ -44,7 +48,7 @@ class Import(NamedTuple):
     importer: str
     line: int
     target: str
-    is_for_types: bool = False
+    is_deferred: bool = False
 
 
 def module_names(package: Path) -> dict[str, Path]:
@@ -57,7 +61,11 @@ def module_names(package: Path) -> dict[str, Path]:
 
 
 def imports_of(name: str, path: Path, modules: dict[str, Path]) -> Iterator[Import]:
-    """Every import statement of one module, also inside functions."""
+    """Every import of one module: statements, also inside functions, and names as text.
+
+    A text that is the dotted name of a module is what `import_module` is given; the package's own
+    name is that of its logger.
+    """
     package = name if path.name == "__init__.py" else name.rpartition(".")[0]
     tree = ast.parse(path.read_text())
     for_types = {
@@ -78,10 +86,16 @@ def imports_of(name: str, path: Path, modules: dict[str, Path]) -> Iterator[Impo
             # What is imported from a package may be a module of it.
             inner = [f"{base}.{alias.name}" for alias in node.names]
             targets = [name if name in modules else base for name in inner]
+        elif (
+            isinstance(node, ast.Constant) and node.value in modules and node.value != PACKAGE.name
+        ):
+            targets = [node.value]
         else:
             continue
         for target in dict.fromkeys(targets):
-            yield Import(name, node.lineno, target, id(node) in for_types)
+            # What is imported later, or never, closes no circle.
+            is_deferred = id(node) in for_types or isinstance(node, ast.Constant)
+            yield Import(name, node.lineno, target, is_deferred)
 
 
 def unit_of(module: str) -> str:
@@ -130,7 +144,7 @@ def violations(package: Path) -> list[str]:
             problem = complaint(imported, package.name)
             if problem is not None:
                 found.append(f"{name}:{imported.line}: {problem}")
-            if imported.target in modules and not imported.is_for_types:
+            if imported.target in modules and not imported.is_deferred:
                 graph.setdefault(name, set()).add(imported.target)
     try:
         TopologicalSorter(graph).prepare()
@@ -159,6 +173,11 @@ CLEAN = {
 BREAKS = {
     "upward": ("detkit/errors.py", "from detkit.api import x", "floor above"),
     "upward in a function": ("detkit/errors.py", "def f():\n    import detkit.api", "floor above"),
+    "upward, as text": (
+        "detkit/api/thing.py",
+        'def f():\n    __import__("importlib").import_module("detkit.samples.scene")',
+        "floor above",
+    ),
     "upward, relative": ("detkit/api/thing.py", "from ..samples import x", "floor above"),
     "for types only": (
         "detkit/errors.py",
@@ -200,6 +219,17 @@ def test_whatever_is_out_of_order_is_found(name: str, tmp_path: Path) -> None:
         files["detkit/video/__init__.py"] += "from detkit.video import inside\n"
     problems = violations(build(tmp_path, files))
     assert any(expected in problem for problem in problems), problems
+
+
+def test_the_engine_reaches_the_tuner_through_the_place_that_the_door_fills() -> None:
+    code = (
+        "import sys\nfrom detkit.api import AsyncDetector\nfrom detkit.testing import *\n"
+        "assert not [m for m in sys.modules if m.startswith('detkit.benchmark')]\n"
+        "with AsyncDetector(FakeDetector()) as detector:\n"
+        "    print(detector.tune([numbered_image(1)], seconds=0.05, use_cache=False).best)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "worker" in done.stdout
 
 
 def test_a_file_that_does_not_say_what_it_owns_is_found(tmp_path: Path) -> None:

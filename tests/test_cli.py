@@ -14,6 +14,8 @@ import pytest
 from typer.testing import CliRunner
 
 from detkit import __version__, cli, demo, doctor
+from detkit.cli import models
+from detkit.detection.model_cache import ModelCache
 from detkit.errors import ModelNotFoundError
 from detkit.testing import FakeDetector, numbered_image
 from detkit.video import VideoSink, VideoSource
@@ -23,7 +25,7 @@ runner = CliRunner()
 
 @pytest.fixture
 def fake_model(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cli, "_load", lambda model, device: FakeDetector())
+    monkeypatch.setattr(models, "load", lambda model, device, say: FakeDetector())
 
 
 def save(path: Path, number: int) -> None:
@@ -86,7 +88,7 @@ def test_a_model_that_is_not_there_is_one_clear_line(
     save(tmp_path / "a.png", 3)
     monkeypatch.chdir(tmp_path)
 
-    def load_model(self: object, *arguments: object) -> None:
+    def load_model(self: object, *arguments: object, **options: object) -> None:
         raise ModelNotFoundError("yolov8n.pt is not here")
 
     monkeypatch.setattr("detkit.detection.YOLOv8Detector.load_model", load_model)
@@ -135,6 +137,25 @@ def test_what_the_doctor_looks_at(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [f.detail for f in doctor.examine() if f.verdict == "broken"] == [
         "RuntimeError: no driver"
     ]
+
+
+def test_the_cache_is_shown_and_cleared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DETKIT_CACHE_DIR", str(tmp_path))
+    ModelCache().store("key", "[red]my.pt", lambda folder: (folder / "a").write_bytes(b"1" * 10**6))
+    (tmp_path / "weights").mkdir()
+    monkeypatch.setattr(doctor, "_torch_devices", lambda: "cpu")
+    monkeypatch.setattr(doctor, "_openvino_devices", lambda: "CPU")
+    findings = {f.name: f.detail for f in doctor.examine() if f.topic == "cache"}
+    assert findings["folder"] == str(tmp_path)
+    assert findings["content"] == "1 converted model, 1.0 of 2000 MB"
+    assert findings["[red]my.pt"] == "1.0 MB"
+
+    for expected in ("removed 1 converted model, 1.0 MB", "removed 0 converted models"):
+        done = runner.invoke(cli.app, ["doctor", "--clear-cache"])
+        assert done.exit_code == 0
+        assert expected in done.output
+    assert ModelCache().entries() == []
+    assert (tmp_path / "weights").is_dir()
 
 
 @pytest.mark.watchdog(240)

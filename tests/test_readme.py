@@ -51,6 +51,7 @@ def prepare(folder: Path) -> None:
 def test_every_python_block_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("DETKIT_OFFLINE", "1")
+    monkeypatch.setenv("DETKIT_CACHE_DIR", str(tmp_path / "cache"))
     prepare(tmp_path)
     namespace: dict[str, Any] = {"__name__": "readme"}
     code = blocks("python")

@@ -25,6 +25,7 @@ from detkit.api.flow import iterate_async, iterate_sync
 from detkit.api.lifetime import abandon
 from detkit.api.replies import FUTURE_REPLY, LoopReplies, Reply
 from detkit.api.statistics import EngineStatistics
+from detkit.api.tuning import registered_tuner
 from detkit.detection.abstract import DEFAULT_SETTINGS, AbstractDetector, DetectionSettings
 from detkit.errors import (
     DetectorClosed,
@@ -326,8 +327,16 @@ class AsyncDetector:
 
     @property
     def detector(self) -> Any:
-        """The wrapped detector."""
+        """The wrapped detector; assign another to change it while work is running.
+
+        Calls under way end with the old one, which is not closed. What waits goes to the new
+        one, which should take the same images and settings.
+        """
         return self._engine.facts.detector
+
+    @detector.setter
+    def detector(self, value: AbstractDetector | Any) -> None:
+        self._engine.replace_detector(value)
 
     @property
     def max_workers(self) -> int:
@@ -355,6 +364,37 @@ class AsyncDetector:
     @batch_timeout_s.setter
     def batch_timeout_s(self, value: float) -> None:
         self._engine.set_knob(batch_timeout_s=_seconds(value, "batch_timeout_s"))
+
+    def tune(
+        self,
+        images: Iterable[RGBImage],
+        *,
+        seconds: float = 20.0,
+        goal: str = "throughput",
+        use_cache: bool = True,
+    ) -> Any:
+        """Find the setting that is best on this machine for images like these.
+
+        Blocks for about `seconds` and changes nothing until `apply()` is called on the report.
+        `detkit.benchmark.tune` does the same with more to choose from.
+
+        Args:
+            images: Images like those to come, uint8 RGB; used round and round.
+            seconds: How long to search, in seconds.
+            goal: "throughput", "latency" or like "fps>=30".
+            use_cache: Whether an earlier answer to the same question may be taken after a check.
+
+        Returns:
+            A `detkit.benchmark.TuneReport`: `print` it for one sentence of advice.
+
+        Raises:
+            ValueError: If there are no images, or an argument is out of range.
+            InvalidImageError: If an image is not uint8 RGB.
+            TuningError: If every image failed with every setting.
+            DetectorClosed: After shutdown.
+        """
+        self._engine.check_open()
+        return registered_tuner()(self, images, seconds=seconds, goal=goal, use_cache=use_cache)
 
     def statistics(self) -> EngineStatistics:
         """Counters, queue, batch sizes, latencies and throughput, as one frozen snapshot."""

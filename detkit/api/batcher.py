@@ -3,6 +3,9 @@
 A pure state machine: no thread, no clock, no I/O. Time is an argument, and whoever calls it
 holds a lock (`engine.py` does). Knows no detector and no future.
 
+An interrupt (the Stop button) may end any function here where it calls another. What belongs
+together is therefore stored in adjacent statements without a call between them.
+
 Rules:
 
 1. The oldest waiting image goes first, together with younger ones of the same `BatchKey`.
@@ -90,7 +93,7 @@ class Batcher(Generic[W]):
         self.batch_timeout_s = batch_timeout_s
         self.max_queue_size = max_queue_size
         self.overflow: Overflow = overflow
-        self._next_sequence = 0
+        self.num_offered = 0
         self._queued: OrderedDict[int, W] = OrderedDict()
         self._buckets: dict[BatchKey, OrderedDict[int, W]] = {}
         self._blocked: OrderedDict[int, W] = OrderedDict()
@@ -113,8 +116,8 @@ class Batcher(Generic[W]):
     def offer(self, item: W, now: float) -> Offer[W]:
         """Take an image in, as far as there is space (rule 5)."""
         item.queued_at = now
-        item.sequence = self._next_sequence
-        self._next_sequence += 1
+        item.sequence = self.num_offered
+        self.num_offered += 1
         if len(self._queued) < self.max_queue_size:
             self._enqueue(item)
             return _ACCEPTED  # type: ignore[return-value]  # holds no item, fits every W
@@ -122,9 +125,10 @@ class Batcher(Generic[W]):
             return _REJECTED  # type: ignore[return-value]
         if self.overflow == "drop_oldest":
             oldest = next(iter(self._queued.values()))
-            self._remove(oldest)
+            offer = Offer(accepted=True, dropped=oldest)
             self._enqueue(item)
-            return Offer(accepted=True, dropped=oldest)
+            self._remove(oldest)
+            return offer
         self._blocked[item.sequence] = item
         return _BLOCKED  # type: ignore[return-value]
 
@@ -203,19 +207,21 @@ class Batcher(Generic[W]):
         )
 
     def _enqueue(self, item: W) -> None:
-        self._queued[item.sequence] = item
         bucket = self._buckets.get(item.key)
         if bucket is None:
             bucket = self._buckets[item.key] = OrderedDict()
+        self._queued[item.sequence] = item
         bucket[item.sequence] = item
 
     def _remove(self, item: W) -> None:
-        del self._queued[item.sequence]
         bucket = self._buckets[item.key]
+        del self._queued[item.sequence]
         del bucket[item.sequence]
         if not bucket:
             del self._buckets[item.key]
 
     def _promote(self) -> None:
         while self._blocked and len(self._queued) < self.max_queue_size:
-            self._enqueue(self._blocked.popitem(last=False)[1])
+            item = next(iter(self._blocked.values()))
+            self._enqueue(item)
+            del self._blocked[item.sequence]

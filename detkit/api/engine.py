@@ -7,7 +7,6 @@ beyond its replies and no file. `AsyncDetector` is its public face.
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -83,7 +82,7 @@ class Engine:
         self.pool = WorkerPool(self, self._lock, detector, max_workers, hang_timeout_s)
         self._closing = False
         self._last_key = BatchKey(None)
-        self._pid = os.getpid()
+        self._is_forked = False
         close_at_exit(self)
 
     # -- from the caller's side ---------------------------------------------------------------
@@ -124,7 +123,7 @@ class Engine:
             DetectorNotLoadedError: If the detector is not loaded.
             CircuitOpenError: While workers keep dying.
         """
-        if os.getpid() != self._pid:
+        if self._is_forked:
             raise ForkedDetectorError(
                 "this detector's threads belong to the parent process: make a new "
                 "AsyncDetector in the child, or start it with the 'spawn' method"
@@ -157,7 +156,6 @@ class Engine:
             for item in items:
                 if item.state == SETTLED:  # its caller gave up before it came here
                     continue
-                self._recorder.submitted += 1
                 offer = self.batcher.offer(item, now)
                 if not offer.accepted:
                     self._recorder.rejected += 1
@@ -197,9 +195,9 @@ class Engine:
         with self._lock:
             for item in items:
                 if self._end_locked(item):
+                    self._recorder.cancelled += 1
                     num_ended += 1
                     _release(item)
-            self._recorder.cancelled += num_ended
             self._space.notify_all()
         return num_ended
 
@@ -216,6 +214,7 @@ class Engine:
         with self._lock:
             return self._recorder.snapshot(
                 time.perf_counter(),
+                offered=self.batcher.num_offered,
                 queue_depth=len(self.batcher),
                 blocked=self.batcher.num_blocked,
                 workers=self.pool.num_workers,
@@ -244,6 +243,21 @@ class Engine:
             if not self._closing:
                 self.pool.wake_locked(len(self.batcher))
 
+    def replace_detector(self, detector: Any) -> None:
+        """Go on with another detector of the same kind; what is in a call ends with the old one.
+
+        Raises:
+            TypeError: If `detector` has no `detect` method.
+        """
+        facts = DetectorFacts(detector)
+        with self._lock:
+            self.facts = facts
+            self._last_key = BatchKey(None)
+            self.batcher.forget_memory_limits()
+            self.pool.replace_locked(detector)
+            if not self._closing:
+                self.pool.wake_locked(len(self.batcher))
+
     @property
     def is_closed(self) -> bool:
         """Whether `close` was called."""
@@ -257,7 +271,7 @@ class Engine:
         Returns:
             False if a worker was still running when `timeout_s` had passed.
         """
-        if os.getpid() != self._pid:
+        if self._is_forked:
             return True
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         with self._lock:
@@ -273,6 +287,7 @@ class Engine:
 
     def disown(self) -> None:
         """This is a forked child: the threads stayed behind, one of them perhaps with the lock."""
+        self._is_forked = True
         self._lock = threading.RLock()
         self._space = threading.Condition(self._lock)
         self.pool.disown(self._lock)
@@ -397,7 +412,7 @@ class Engine:
         if item.state == SETTLED:
             return False
         if item.sequence < 0:
-            self._recorder.submitted += 1  # on its way here, and over already
+            self._recorder.never_offered += 1  # on its way here, and over already
         elif item.state == WAITING:
             self.batcher.discard(item)
         item.state = SETTLED

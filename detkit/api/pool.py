@@ -90,7 +90,9 @@ class Slot:
         self.replica: Replica | None = None
         self.items: Sequence[Any] = ()
         self.call_started: float | None = None
+        self.is_starting = True
         self.is_gone = False
+        self.is_outdated = False
         self.owns_replica = False
         self._host = host
         self._pool = pool
@@ -150,8 +152,7 @@ class WorkerPool:
         self._work = threading.Condition(lock)
         self._detector = detector
         self._watchdog = Watchdog(self, lock, hang_timeout_s) if hang_timeout_s else None
-        inherited = (None, AbstractDetector.replicate)
-        self._can_replicate = getattr(type(detector), "replicate", None) not in inherited
+        self._can_replicate = _can_replicate(detector)
         self.max_workers = max_workers
         self._max_replicas = sys.maxsize
         self._original_taken = False
@@ -159,7 +160,6 @@ class WorkerPool:
         self._slots: list[Slot] = []
         self._threads: set[threading.Thread] = set()
         self._num_born = 0
-        self._num_starting = 0
         self._num_idle = 0
         self._deaths: deque[float] = deque(maxlen=MAX_DEATHS)
         self.num_deaths = 0
@@ -180,14 +180,14 @@ class WorkerPool:
     @property
     def is_circuit_open(self) -> bool:
         """Whether new work is refused because workers keep dying."""
-        return time.monotonic() < self._refuse_until
+        return self._refuse_until > 0.0 and time.monotonic() < self._refuse_until
 
     def wake_locked(self, num_waiting: int) -> None:
         """There is work: wake idle workers, and give birth to more while they do not suffice."""
         if self._num_idle:
             self._work.notify(min(num_waiting, self._num_idle))
         target = min(self.max_workers, self._max_replicas)
-        while len(self._slots) < target and num_waiting > self._num_idle + self._num_starting:
+        while len(self._slots) < target and num_waiting > self._num_idle + self._num_starting():
             self._give_birth_locked()
 
     def wake_all_locked(self) -> None:
@@ -195,6 +195,16 @@ class WorkerPool:
         self._work.notify_all()
         if self._watchdog is not None:
             self._watchdog.look_locked()
+
+    def replace_locked(self, detector: Any) -> None:
+        """Workers to come call this detector; those there are end after their batch."""
+        self._detector = detector
+        self._can_replicate = _can_replicate(detector)
+        self._original_taken = False
+        self._max_replicas = sys.maxsize
+        for slot in self._slots:
+            slot.is_outdated = True
+        self.wake_all_locked()
 
     def disown(self, lock: threading.RLock) -> None:
         """See `Engine.disown`."""
@@ -225,7 +235,15 @@ class WorkerPool:
 
     # -- the life of a worker -----------------------------------------------------------------
 
+    def _num_starting(self) -> int:
+        return sum(slot.is_starting for slot in self._slots)
+
     def _give_birth_locked(self) -> None:
+        """Start one more worker.
+
+        An interrupt may come at any moment of this, after the thread has begun or before it. So
+        a worker counts only when it has, and is entered by whichever of the two gets there.
+        """
         slot = Slot(self._host, self, self._num_born)
         thread = threading.Thread(
             target=self._live, args=(slot,), name=f"detkit-worker-{slot.index}", daemon=True
@@ -233,31 +251,33 @@ class WorkerPool:
         slot.thread = thread
         self._forget_ended_locked()
         self._num_born += 1
-        self._num_starting += 1
-        self._slots.append(slot)
-        self._threads.add(thread)
         try:
             thread.start()
         except RuntimeError as error:
-            self._num_starting -= 1
-            self._bury_locked(slot)
-            self._threads.discard(thread)
             self._max_replicas = max(1, len(self._slots))
             if not self._slots:
                 raise
             logger.warning("no more worker threads: %s", error)
+        else:
+            self._enter_locked(slot, thread)
+
+    def _enter_locked(self, slot: Slot, thread: threading.Thread) -> None:
+        if slot not in self._slots:
+            self._slots.append(slot)
+        self._threads.add(thread)
 
     def _forget_ended_locked(self) -> None:
-        self._threads = {t for t in self._threads if t.is_alive() or t.ident is None}
+        self._threads = {t for t in self._threads if t.is_alive()}
 
     def _live(self, slot: Slot) -> None:
         self.own_this_thread()
         try:
+            with self._lock:
+                self._enter_locked(slot, threading.current_thread())
             try:
                 ready = self._equip(slot)
             finally:
-                with self._lock:
-                    self._num_starting -= 1
+                slot.is_starting = False
             while ready and self._next_batch(slot):
                 self._work_on_batch(slot)
         except BaseException as error:  # noqa: BLE001  whatever ends a worker must be told
@@ -272,9 +292,9 @@ class WorkerPool:
         with self._lock:
             while True:
                 surplus = len(self._slots) > min(self.max_workers, self._max_replicas)
-                if slot.is_gone or surplus:
+                if slot.is_gone or slot.is_outdated or surplus:
                     return False
-                slot.items = self._host.take_locked(self._num_idle + self._num_starting + 1)
+                slot.items = self._host.take_locked(self._num_idle + self._num_starting() + 1)
                 if slot.items:
                     return True
                 if self._host.is_finished_locked():
@@ -304,10 +324,11 @@ class WorkerPool:
     def _equip(self, slot: Slot, *, again: bool = False) -> bool:
         """Give a worker its replica, or a fresh one. False if there can be no further one."""
         with self._lock:
-            takes_original = not again and not self._original_taken
+            detector = self._detector
+            takes_original = not (again or self._original_taken or slot.is_outdated)
             self._original_taken = self._original_taken or takes_original
-        if takes_original or getattr(self._detector, "thread_safe", False):
-            slot.replica = Replica(self._detector)
+        if takes_original or getattr(detector, "thread_safe", False):
+            slot.replica = Replica(detector)
             return True
         copy = self._replicate(slot)
         if copy is not None:
@@ -317,6 +338,8 @@ class WorkerPool:
         if again:
             return True  # the same one once more: there is no other
         with self._lock:
+            if slot.is_outdated:
+                return False  # what could not be copied is no longer wanted
             self._max_replicas = max(1, len(self._slots) - 1)
             is_alone = len(self._slots) == 1
         if is_alone:  # the one detector there is hangs in a worker that was given up
@@ -337,7 +360,7 @@ class WorkerPool:
         has_original = slot.replica is not None and not slot.owns_replica
         slot.release_replica()
         with self._lock:
-            if has_original:
+            if has_original and not slot.is_outdated:
                 self._original_taken = False
             self._bury_locked(slot)
             self.wake_all_locked()
@@ -410,3 +433,8 @@ class WorkerPool:
         self._count_death()
         self._host.hung(items, stack)
         self._find_successor()
+
+
+def _can_replicate(detector: Any) -> bool:
+    inherited = (None, AbstractDetector.replicate)
+    return getattr(type(detector), "replicate", None) not in inherited

@@ -75,7 +75,7 @@ class Recorder:
     """Counters behind `EngineStatistics`. Not thread-safe: the engine's lock is."""
 
     def __init__(self) -> None:
-        self.submitted = 0
+        self.never_offered = 0
         self.succeeded = 0
         self.failed = 0
         self.cancelled = 0
@@ -117,6 +117,7 @@ class Recorder:
         self,
         now: float,
         *,
+        offered: int,
         queue_depth: int,
         blocked: int,
         workers: int,
@@ -125,10 +126,11 @@ class Recorder:
         circuit_open: bool,
     ) -> EngineStatistics:
         """What was counted, together with what the queue and the workers say of this moment."""
+        submitted = offered + self.never_offered
         ended = self.succeeded + self.failed + self.cancelled + self.rejected
         p50, p95, p99 = self.percentiles_s(0.5, 0.95, 0.99)
         return EngineStatistics(
-            submitted=self.submitted,
+            submitted=submitted,
             succeeded=self.succeeded,
             failed=self.failed,
             cancelled=self.cancelled,
@@ -137,7 +139,7 @@ class Recorder:
             timed_out=self.timed_out,
             queue_depth=queue_depth,
             blocked=blocked,
-            running=self.submitted - ended - queue_depth - blocked,
+            running=submitted - ended - queue_depth - blocked,
             workers=workers,
             busy_workers=busy_workers,
             batches=sum(self.batches.values()),

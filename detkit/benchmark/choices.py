@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 GoalKind = Literal["throughput", "latency", "fps"]
+# Arguments of a factory by name, sorted; empty for the detector as it is.
+Variant = tuple[tuple[str, Any], ...]
 
 # Twice as much each time: a finer grid would differ by less than the noise.
 BATCH_SIZES = (1, 2, 4, 8, 16, 32)
@@ -29,12 +31,13 @@ class Choice:
     Attributes:
         max_workers: Worker threads.
         batch_size: Most images in one call of the detector.
-        variant: Arguments of the factory that makes the detector, by name; empty without one.
+        variant: Arguments of the factory that makes the detector, by name; empty for the
+            detector as it is.
     """
 
     max_workers: int
     batch_size: int
-    variant: tuple[tuple[str, Any], ...] = ()
+    variant: Variant = ()
 
     @property
     def in_flight(self) -> int:
@@ -55,12 +58,12 @@ class Space:
     Attributes:
         workers: Worker counts, ascending.
         batch_sizes: Batch sizes, ascending.
-        variants: Arguments for the factory; one empty tuple without one.
+        variants: Arguments for the factory; an empty tuple is the detector as it is.
     """
 
     workers: tuple[int, ...]
     batch_sizes: tuple[int, ...]
-    variants: tuple[tuple[tuple[str, Any], ...], ...] = ((),)
+    variants: tuple[Variant, ...] = ((),)
 
     def __post_init__(self) -> None:
         for name in ("workers", "batch_sizes"):
@@ -81,12 +84,15 @@ class Space:
         return sorted((Choice(*given) for given in product), key=lambda c: c.in_flight)
 
     def start(self) -> list[Choice]:
-        """A coarse grid to begin with: every other worker count, every other batch size."""
-        workers, sizes = _every_other(self.workers), _every_other(self.batch_sizes)
-        if len(self.variants) > 1:  # first find the variant, then its size
-            workers, sizes = _ends(self.workers), _ends(self.batch_sizes[:3])
-        product = itertools.product(workers, sizes, self.variants)
-        return sorted((Choice(*given) for given in product), key=lambda c: c.in_flight)
+        """A coarse grid to begin with: every other worker count, every other batch size.
+
+        Only the first variant gets the whole of it. The others are tried with the most workers,
+        which fill the cores however many threads each has: first find the variant, then its size.
+        """
+        product = itertools.product(self.workers[::2], self.batch_sizes[::2], self.variants[:1])
+        others = itertools.product(self.workers[-1:], self.batch_sizes[:1], self.variants[1:])
+        chosen = [Choice(*given) for given in (*product, *others)]
+        return sorted(chosen, key=lambda c: c.in_flight)
 
     def neighbours(self, choice: Choice) -> list[Choice]:
         """One step along each axis, and along both."""
@@ -102,7 +108,7 @@ def default_workers(cores: int) -> tuple[int, ...]:
     return tuple(sorted(counts | {min(cores, most)}))
 
 
-def variants_of(options: Mapping[str, Sequence[Any]]) -> tuple[tuple[tuple[str, Any], ...], ...]:
+def variants_of(options: Mapping[str, Sequence[Any]]) -> tuple[Variant, ...]:
     """Every combination of a factory's options.
 
     Example:
@@ -174,14 +180,6 @@ class Measurement:
     def images_per_s(self) -> float:
         """Images with a result per second."""
         return self.num_ok / self.elapsed_s if self.elapsed_s > 0 else 0.0
-
-
-def _every_other(axis: tuple[int, ...]) -> tuple[int, ...]:
-    return axis[::2]
-
-
-def _ends(axis: tuple[int, ...]) -> tuple[int, ...]:
-    return (axis[0], axis[-1]) if len(axis) > 1 else axis
 
 
 def _around(axis: tuple[int, ...], value: int) -> tuple[int, ...]:

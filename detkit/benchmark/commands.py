@@ -15,6 +15,7 @@ from detkit.benchmark.rounds import Sample, load_sample
 from detkit.benchmark.runner import benchmark
 from detkit.benchmark.scenarios import Offline, Scenario
 from detkit.benchmark.tables import Table, remarks, run_table, stage_table, tune_table
+from detkit.benchmark.tune_report import TuneReport
 from detkit.benchmark.tuner import tune
 
 
@@ -26,11 +27,13 @@ class CommandOutput:
         tables: In order.
         lines: Sentences that follow.
         facts: The same and more, as plain values for `--json`.
+        has_numbers: Whether anything could be measured.
     """
 
     tables: tuple[Table, ...]
     lines: tuple[str, ...]
     facts: Mapping[str, Any]
+    has_numbers: bool = True
 
 
 def bench(
@@ -69,7 +72,8 @@ def bench(
             instruments=instruments,
         )
     tables = (run_table(run), stage_table(run))
-    return CommandOutput(tables, tuple(remarks(run)), run.as_json())
+    has_numbers = any(entry.has_numbers for entry in run)
+    return CommandOutput(tables, tuple(remarks(run)), run.as_json(), has_numbers)
 
 
 def tune_settings(
@@ -81,7 +85,7 @@ def tune_settings(
     use_cache: bool = True,
     instruments: Instruments | None = None,
 ) -> CommandOutput:
-    """Find workers and batch size for a detector; see `detkit.benchmark.tune`.
+    """Find the setting for a detector; see `detkit.benchmark.tune`.
 
     Args:
         detector: A loaded detector.
@@ -109,5 +113,13 @@ def tune_settings(
     lines = [report.advice, *report.notes]
     if report.from_cache:
         lines.append("found earlier on this machine and checked now; --no-cache searches anew")
-    code = f"AsyncDetector(detector, {report.best.max_workers}, {report.best.batch_size})"
-    return CommandOutput((tune_table(report),), (*lines, code), report.as_json())
+    lines += _as_code(report)
+    return CommandOutput((tune_table(report),), tuple(lines), report.as_json())
+
+
+def _as_code(report: TuneReport) -> list[str]:
+    """What to write to get the chosen setting."""
+    best = report.best
+    how = "".join(f", {name}={value!r}" for name, value in best.variant)
+    load = [f"detector.load_model(path{how})"] if how else []
+    return [*load, f"AsyncDetector(detector, {best.max_workers}, {best.batch_size})"]

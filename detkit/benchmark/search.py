@@ -138,7 +138,7 @@ class Search:
         tier = raced[0].value(self._goal)[0]
         rivals = [p for p in raced if p.value(self._goal)[0] == tier]
         equals = [p for p in rivals if p is raced[0] or self._is_equal(raced[0], p)]
-        return min(equals, key=lambda p: (p.choice.in_flight, p.choice.max_workers))
+        return min(equals, key=lambda p: _size(p.choice))
 
     def _is_equal(self, top: Point, point: Point) -> bool:
         """Whether a point is as good, as far as its rounds beside the top one tell."""
@@ -175,8 +175,7 @@ class Search:
                 self._try(choice)
             wanted = [n for leader in self._leaders() for n in self._space.neighbours(leader)]
             wanted = sorted(
-                {n for n in wanted if n not in self.points and n not in self.too_dear},
-                key=lambda c: (c.in_flight, c.max_workers),
+                {n for n in wanted if n not in self.points and n not in self.too_dear}, key=_size
             )
 
     def _leaders(self) -> list[Choice]:
@@ -289,3 +288,8 @@ class Search:
 
     def _time_left(self) -> float:
         return self._budget_s - self.elapsed_s
+
+
+def _size(choice: Choice) -> tuple[int, int, bool, str]:
+    """Smaller is simpler; of the same size the detector as it is comes first."""
+    return choice.in_flight, choice.max_workers, bool(choice.variant), str(choice)

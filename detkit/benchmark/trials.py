@@ -14,7 +14,7 @@ from statistics import median
 from typing import Any
 
 from detkit.api.async_detector import AsyncDetector
-from detkit.benchmark.choices import Choice, Goal, Measurement
+from detkit.benchmark.choices import Choice, Goal, Measurement, Variant
 from detkit.benchmark.contestants import EngineContestant, attempt
 from detkit.benchmark.instruments import Instruments
 from detkit.detection.abstract import AbstractDetector
@@ -55,8 +55,8 @@ class Trials:
         self._num_callers = num_callers
         self._instruments = instruments
         self._before = (detector.max_workers, detector.default_batch_size)
-        self._made: dict[tuple[tuple[str, Any], ...], AsyncDetector | None] = {(): detector}
-        self._warm: set[tuple[tuple[tuple[str, Any], ...], int]] = set()
+        self._made: dict[Variant, AsyncDetector | None] = {(): detector}
+        self._warm: set[tuple[Variant, int]] = set()
         self.first_error = ""
         self.notes: list[str] = []
 
@@ -101,7 +101,8 @@ class Trials:
 
     def _turn_knobs(self, engine: AsyncDetector, choice: Choice) -> None:
         """Set workers and batch size; let new workers and new sizes run once, uncounted."""
-        has_new_workers = engine.max_workers != choice.max_workers or not self._warm
+        is_new = all(variant != choice.variant for variant, _ in self._warm)
+        has_new_workers = is_new or engine.max_workers != choice.max_workers
         engine.max_workers = choice.max_workers
         engine.default_batch_size = choice.batch_size
         warmth = (choice.variant, choice.batch_size)
@@ -164,3 +165,19 @@ def can_use_workers(detector: Any) -> bool:
     inherited = (None, AbstractDetector.replicate)
     can_replicate = getattr(type(detector), "replicate", None) not in inherited
     return can_replicate or bool(getattr(detector, "thread_safe", False))
+
+
+def ways_to_load(detector: Any, cores: int) -> tuple[Factory | None, tuple[Variant, ...]]:
+    """How a detector makes others of the same model, and what it may be asked for.
+
+    Args:
+        detector: Loaded. One without `reload` and `load_choices` has one way, as it is.
+        cores: Of the machine.
+    """
+    reload, load_choices = (getattr(detector, n, None) for n in ("reload", "load_choices"))
+    if reload is None or load_choices is None:
+        return None, ((),)
+    # All cores is what a library takes by itself.
+    threads = sorted({1, max(1, cores // 4), max(1, cores // 2)} - {cores})
+    offered = [tuple(sorted(choice.items())) for choice in load_choices(threads)]
+    return reload, ((), *offered)

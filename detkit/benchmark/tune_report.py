@@ -99,23 +99,29 @@ class TuneReport:
     make: Callable[..., Any] | None = field(default=None, repr=False, compare=False)
 
     def apply(self, detector: AsyncDetector | None = None) -> None:
-        """Set workers and batch size, also while work is running.
+        """Set workers and batch size, and load the model in the chosen way; also amid work.
+
+        A model that was loaded anew takes the place of `detector.detector`, which is not closed.
 
         Args:
             detector: Whose; by default the one that was tuned.
 
         Raises:
-            TuningError: If the chosen setting needs another detector (see `build`), or this
-                report came from a file and no detector was given.
+            TuningError: If this report came from a file and no detector was given, or one that
+                cannot be loaded in the chosen way.
+            ModelLoadError: If the model file has gone meanwhile.
         """
         target = detector or self.detector
         if target is None:
             raise TuningError("this report knows no detector: use apply(detector)")
-        if self.best.variant and detector is None:
-            raise TuningError(
-                f"the best setting needs a detector made with {dict(self.best.variant)}: "
-                "take the one that build() returns"
-            )
+        if self.best.variant:
+            make = self.make or getattr(target.detector, "reload", None)
+            if make is None:
+                raise TuningError(
+                    f"the best setting needs a detector made with {dict(self.best.variant)}, and "
+                    f"{type(target.detector).__name__} has no reload() that could make it"
+                )
+            target.detector = make(**dict(self.best.variant))
         target.max_workers = self.best.max_workers
         target.default_batch_size = self.best.batch_size
 

@@ -1,4 +1,4 @@
-"""`tune`: which workers and batch size suit this detector, these images and this machine.
+"""`tune`: which setting suits this detector, these images and this machine.
 
 Joins the trials on the living detector, the search and the cache. The search decides; see there.
 """
@@ -19,6 +19,7 @@ from detkit.benchmark.choices import (
     Choice,
     Goal,
     Space,
+    Variant,
     default_workers,
     parse_goal,
     variants_of,
@@ -28,7 +29,7 @@ from detkit.benchmark.intervals import Interval, median_interval
 from detkit.benchmark.labels import label_of
 from detkit.benchmark.machine import Machine, describe_machine
 from detkit.benchmark.search import Point, Search
-from detkit.benchmark.trials import Trials, can_use_workers
+from detkit.benchmark.trials import Trials, can_use_workers, ways_to_load
 from detkit.benchmark.tune_cache import cache_file, recall, remember
 from detkit.benchmark.tune_report import TunePoint, TuneReport, TuningError
 from detkit.images import RGBImage, validate_image
@@ -59,6 +60,10 @@ def tune(
     `apply()` on the report to take the chosen one. Other work on the detector disturbs the
     measurement.
 
+    Workers and batch size are searched, and for a detector that can be loaded in several ways
+    (`YOLOv8Detector`) the library, the precision and the threads of one worker as well, as far as
+    `load_model` left them open.
+
     Args:
         detector: What to tune.
         images: Images like those to come, uint8 RGB; used round and round. One is enough, but
@@ -68,9 +73,11 @@ def tune(
             like "fps>=30" (least time among those that keep up).
         workers: Worker counts to try; by default powers of two up to twice the cores.
         batch_sizes: Batch sizes to try.
-        make: Makes a loaded detector, called as `make(**choice)` with one value of each option.
+        make: Makes a loaded detector, called as `make(**choice)` with one value of each option;
+            by default the detector's own `reload`.
         options: What `make` may be called with, such as
-            `{"num_threads": [1, 2], "precision": ["fp32", "bf16"]}`.
+            `{"num_threads": [1, 2], "precision": ["fp32", "bf16"]}`; `{}` searches workers and
+            batch size alone. By default what the detector's `load_choices` offers.
         num_callers: With "latency": how many callers wait for single images at once.
         use_cache: Whether an earlier answer to the same question may be taken after one check,
             and this one kept.
@@ -96,11 +103,12 @@ def tune(
         True
     """
     checked = [validate_image(image) for image in images]
-    _check(checked, seconds, num_callers, make, options)
+    _check(checked, seconds, num_callers)
     wanted = parse_goal(goal)
-    space = _space(detector, workers, batch_sizes, options)
     machine = describe_machine()
     tools = instruments or Instruments()
+    make, variants = _variants(detector, make, options, machine.cores)
+    space = _space(detector, workers, batch_sizes, variants, machine.cores)
     path = cache_file(machine, detector.detector, checked, wanted, space, num_callers)
     with Trials(detector, checked, wanted, make, num_callers, tools) as trials:
         report = _recalled(recall(path), trials) if use_cache else None
@@ -176,14 +184,32 @@ def _space(
     detector: AsyncDetector,
     workers: Sequence[int] | None,
     batch_sizes: Sequence[int],
-    options: Mapping[str, Sequence[Any]] | None,
+    variants: tuple[Variant, ...],
+    cores: int,
 ) -> Space:
     counts: tuple[int, ...] = (1,)
     if workers is not None:
         counts = tuple(workers)
     elif can_use_workers(detector.detector):
-        counts = default_workers(describe_machine().cores)
-    return Space(counts, tuple(batch_sizes), variants_of(options or {}))
+        counts = default_workers(cores)
+    return Space(counts, tuple(batch_sizes), variants)
+
+
+def _variants(
+    detector: AsyncDetector,
+    make: Callable[..., Any] | None,
+    options: Mapping[str, Sequence[Any]] | None,
+    cores: int,
+) -> tuple[Callable[..., Any] | None, tuple[Variant, ...]]:
+    """What makes detectors, and what it may be called with."""
+    if options is None:
+        if make is not None or not detector.get_stats()["detector_loaded"]:
+            return make, ((),)
+        return ways_to_load(detector.detector, cores)
+    make = make or getattr(detector.detector, "reload", None)
+    if options and make is None:
+        raise ValueError("options need a factory: pass make as well")
+    return make, variants_of(options)
 
 
 def _point(point: Point, best: Point) -> TunePoint:
@@ -214,8 +240,6 @@ def _check(
     images: Sequence[RGBImage],
     seconds: float,
     num_callers: int,
-    make: Callable[..., Any] | None,
-    options: Mapping[str, Sequence[Any]] | None,
 ) -> None:
     if not images:
         raise ValueError("there are no images to tune with")
@@ -223,5 +247,3 @@ def _check(
         raise ValueError(f"seconds must be positive, got {seconds!r}")
     if num_callers < 1:
         raise ValueError(f"num_callers must be at least 1, got {num_callers!r}")
-    if bool(options) and make is None:
-        raise ValueError("options need a factory: pass make as well")

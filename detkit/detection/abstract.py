@@ -91,6 +91,8 @@ class AbstractDetector(ABC):
       without it gets `confidence_threshold`, `classes` and `max_detections` applied to its
       results by the engine.
     * `class_names`: mapping from class id to name. `model_name`: text.
+    * `load_choices(num_threads)` and `reload(**choice)`: other ways to load the same model, as
+      `YOLOv8Detector` has them; tuning tries them.
 
     `detkit.testing.check_detector(detector)` tells whether an implementation keeps to this.
 
@@ -153,6 +155,14 @@ class AbstractDetector(ABC):
         The default is the shape, so that a result never depends on its neighbours.
         """
         return image.shape
+
+    def scaled_hw(self, image_hw: tuple[int, int]) -> tuple[int, int] | None:
+        """Height and width to which the detector itself scales an image of this size.
+
+        A file need not be decoded any finer. The default is `None`: every pixel counts. Asked from
+        threads that decode, also while the detector works.
+        """
+        return None
 
     def close(self) -> None:  # noqa: B027  optional: many detectors hold nothing
         """Release what the detector holds. Called by nobody but its owner; idempotent."""

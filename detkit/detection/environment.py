@@ -1,7 +1,8 @@
 """What the process around us may do: network, installs, telemetry, cache folder.
 
 The one place that sets environment variables and repairs what an inference library changed
-in the process. Everybody who imports ultralytics or ONNX Runtime does it through this file.
+in the process. Everybody who imports ultralytics, OpenVINO or ONNX Runtime does it through this
+file.
 Knows nothing of models, images or results.
 """
 
@@ -13,6 +14,7 @@ import os
 import sys
 import threading
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -23,7 +25,7 @@ _QUIET = {
     "YOLO_OFFLINE": "true",  # no analytics, no look-up of public DNS names at import
     "YOLO_AUTOINSTALL": "false",  # no `pip install` in the middle of a detection
     "ORT_DISABLE_TELEMETRY": "1",
-    "OPENVINO_TELEMETRY": "0",
+    "OPENVINO_TELEMETRY": "0",  # a name of ours: see `import_openvino`
     "DO_NOT_TRACK": "1",
 }
 _TRUE = frozenset({"1", "true", "yes", "on"})
@@ -73,6 +75,73 @@ def import_ultralytics() -> ModuleType:
         _repair()
     module: ModuleType = tasks
     return module
+
+
+def import_openvino() -> ModuleType:
+    """Import OpenVINO without its telemetry, unless `OPENVINO_TELEMETRY=1` asks for it.
+
+    Its import and every conversion tell an analytics service, from a forked process, and no
+    environment variable of its own forbids it (read in 2026.4.1: only `CI=true` or a file in the
+    user's home does). It does without where the package that sends is not installed, so that
+    package is kept out of its sight.
+
+    Returns:
+        The module `openvino`.
+
+    Raises:
+        ImportError: If OpenVINO is not installed.
+    """
+    quiet_environment()
+    with _lock:
+        if os.environ["OPENVINO_TELEMETRY"].strip().lower() in _TRUE:
+            return import_module("openvino")
+        with _kept_out_of_sight("openvino_telemetry"):
+            module = import_module("openvino")
+            _silence_converter()
+    return module
+
+
+def import_nncf() -> ModuleType:
+    """Import NNCF without its telemetry, under the same condition as OpenVINO's.
+
+    Returns:
+        The module `nncf`.
+
+    Raises:
+        ImportError: If NNCF is not installed.
+    """
+    import_openvino()
+    with _lock:
+        if os.environ["OPENVINO_TELEMETRY"].strip().lower() in _TRUE:
+            return import_module("nncf")
+        with _kept_out_of_sight("openvino_telemetry"):
+            module = import_module("nncf")
+        # It may have been imported before us; all that it tells goes through this name.
+        sender: Any = import_module("nncf.telemetry.decorator")
+        sender.telemetry = import_module("nncf.telemetry.wrapper").NNCFTelemetryStub()
+    return module
+
+
+@contextlib.contextmanager
+def _kept_out_of_sight(package: str) -> Iterator[None]:
+    """Let imports of a package fail, as if it were not installed."""
+    before = sys.modules.get(package)
+    sys.modules[package] = None  # type: ignore[assignment]  # how Python says "not there"
+    try:
+        yield
+    finally:
+        del sys.modules[package]
+        if before is not None:
+            sys.modules[package] = before
+
+
+def _silence_converter() -> None:
+    """Give OpenVINO, if it was imported before us, its own stand-in for the package."""
+    place = "openvino.tools.ovc"
+    for name in ("telemetry_utils", "convert_impl"):
+        module: Any = sys.modules.get(f"{place}.{name}")
+        if module is not None and module.tm.__name__ == "openvino_telemetry":
+            module.tm = import_module(f"{place}.telemetry_stub")
 
 
 @contextlib.contextmanager

@@ -57,20 +57,17 @@ class LoadedModel:
         self.class_names = dict(runtime.facts.class_names)
         self._buffers = InputBuffers()
 
-    def plan(self, image: RGBImage) -> Letterbox:
-        """How this image will lie in the network's input."""
+    def plan(self, image_hw: tuple[int, int]) -> Letterbox:
+        """How an image of this height and width will lie in the network's input."""
         facts = self.runtime.facts
-        height, width = image.shape[:2]
-        return plan_letterbox(
-            (height, width), facts.size_hw, stride=facts.stride, fixed=facts.is_fixed
-        )
+        return plan_letterbox(image_hw, facts.size_hw, stride=facts.stride, fixed=facts.is_fixed)
 
     def detect(
         self, images: Sequence[RGBImage], settings: DetectionSettings | None
     ) -> list[DetectionResult]:
         """Detect in validated images of any sizes; one result each, in input order."""
         thresholds = self._effective(settings)
-        plans = [self.plan(image) for image in images]
+        plans = [self.plan(image.shape[:2]) for image in images]
         results: list[DetectionResult | None] = [None] * len(images)
         for indices in self._groups(plans):
             found = self._run([images[i] for i in indices], [plans[i] for i in indices], thresholds)
@@ -93,24 +90,30 @@ class LoadedModel:
     def _run(
         self, images: list[RGBImage], plans: list[Letterbox], thresholds: Thresholds
     ) -> list[DetectionResult]:
+        began = time.perf_counter()
         batch = self._buffers.take(len(images), plans[0].input_hw)
         for image, plan, out in zip(images, plans, batch, strict=True):
             fill_letterbox(image, plan, out)
-        started = time.perf_counter()
+        filled = time.perf_counter()
         raw = self.runtime.infer(batch)
-        inference_ms = (time.perf_counter() - started) * 1e3 / len(images)
+        per_image_ms = 1e3 / len(images)
+        times = {
+            "preprocess_ms": (filled - began) * per_image_ms,
+            "inference_ms": (time.perf_counter() - filled) * per_image_ms,
+        }
         if len(raw) != len(images):
             raise DetectorContractError(
                 f"{self.runtime.library} returned {len(raw)} outputs for {len(images)} images"
             )
         return [
-            self._result(output, plan, thresholds, inference_ms)
+            self._result(output, plan, thresholds, times)
             for output, plan in zip(raw, plans, strict=True)
         ]
 
     def _result(
-        self, raw: F32, plan: Letterbox, thresholds: Thresholds, inference_ms: float
+        self, raw: F32, plan: Letterbox, thresholds: Thresholds, times: dict[str, float]
     ) -> DetectionResult:
+        started = time.perf_counter()
         confidence, limit = thresholds.confidence_threshold, thresholds.max_detections
         if self.runtime.facts.layout == "anchors":
             candidates = decode_anchors(
@@ -124,13 +127,14 @@ class LoadedModel:
             )
         else:
             found = decode_rows(raw, confidence_threshold=confidence, classes=thresholds.classes)
+        boxes = plan.to_image(found.boxes[:limit])
         metadata = {
             "image_hw": plan.image_hw,
             "class_names": self.class_names,
             "model": self.name,
-            "inference_ms": inference_ms,
+            **times,
+            "postprocess_ms": (time.perf_counter() - started) * 1e3,
         }
-        boxes = plan.to_image(found.boxes[:limit])
         return DetectionResult(boxes, found.scores[:limit], found.classes[:limit], metadata)
 
     def _effective(self, settings: DetectionSettings | None) -> Thresholds:

@@ -6,17 +6,24 @@ Holds the public contract: arguments, loading, copies, closing. The arithmetic i
 
 from __future__ import annotations
 
+import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from os import PathLike
+from pathlib import Path
+from typing import Any, Literal
 
 from detkit.detection.abstract import AbstractDetector, DetectionSettings
 from detkit.detection.loaded_model import LoadedModel, Thresholds
 from detkit.detection.model_files import find_model
+from detkit.detection.optimization_report import OptimizationReport
+from detkit.detection.optimize import ImageOrPath, optimize
+from detkit.detection.optimized_models import find_optimized
 from detkit.detection.runtimes.contract import LoadOptions, Precision, RuntimeName
-from detkit.detection.runtimes.selection import open_runtime
-from detkit.errors import DetectorNotLoadedError
+from detkit.detection.runtimes.selection import installed_runtimes, open_runtime
+from detkit.errors import DetectorNotLoadedError, UnsupportedSettingError
 from detkit.images import RGBImage, validate_image
 from detkit.results import DetectionResult
 
@@ -56,6 +63,8 @@ class YOLOv8Detector(AbstractDetector):
         self._lock = threading.Lock()
         self._loaded: LoadedModel | None = None
         self._arguments: _LoadArguments | None = None
+        # What the first of a row of `reload` was allowed to choose; None: no more than this one.
+        self._allowed: _LoadArguments | None = None
 
     def load_model(
         self,
@@ -70,8 +79,13 @@ class YOLOv8Detector(AbstractDetector):
         iou_threshold: float = 0.7,
         max_detections: int = 300,
         image_size: int | tuple[int, int] | None = None,
+        on_progress: Callable[[str], None] | None = None,
     ) -> None:
         """Load a model and run it once. What was loaded before stays if this fails.
+
+        The first load of a `.pt` file on a CPU converts it for OpenVINO, which takes some seconds
+        and is kept in the user's cache folder (`DETKIT_CACHE_DIR`); `runtime="ultralytics"` runs
+        the file with torch as it is, at a third of the speed.
 
         Args:
             model_path: A `.pt` or `.onnx` file or the folder of an OpenVINO export. The bare
@@ -80,9 +94,11 @@ class YOLOv8Detector(AbstractDetector):
                 `DETKIT_OFFLINE=1` is set.
             device: "cpu", "cuda", "cuda:1", "mps" or "auto", which takes a GPU if there is one
                 that the library can use.
-            runtime: The library that runs the network; "auto" takes the best for the file.
+            runtime: The library that runs the network: "openvino", "onnxruntime" or "ultralytics",
+                which stands for torch. "auto" takes the fastest for the file and device.
             precision: "fp32" is exact. "auto" takes bfloat16 on CPUs that have it natively,
-                which nearly doubles speed and moves scores by about 0.01.
+                which nearly doubles speed and moves scores by about 0.01. "int8" takes what
+                `optimize` made of this model.
             trust_weights: Whether a `.pt` file may run code of its own while it is loaded.
                 Only for files whose origin you trust.
             num_threads: Most CPU threads for one pass.
@@ -91,6 +107,7 @@ class YOLOv8Detector(AbstractDetector):
             max_detections: Most detections in one image.
             image_size: Longest side, or (height, width), in pixels that images are scaled to;
                 the model's own by default.
+            on_progress: Told in a few words what is going to take long, such as a conversion.
 
         Raises:
             ModelNotFoundError: If there is no such file, or it could not be downloaded.
@@ -112,14 +129,22 @@ class YOLOv8Detector(AbstractDetector):
             max_detections,
             image_size,
         )
+        optimized = find_optimized(path) if precision == "int8" else None
         options = LoadOptions(
-            path, file_format, device, precision, trust_weights, num_threads, image_size
+            optimized or path,
+            "openvino" if optimized else file_format,
+            device,
+            precision,
+            trust_weights,
+            num_threads,
+            image_size,
+            on_progress,
         )
         name = path.stem.removesuffix("_openvino_model")
         loaded = LoadedModel(open_runtime(options, runtime), name, thresholds)
         with self._lock:
             self._release()
-            self._loaded, self._arguments = loaded, arguments
+            self._loaded, self._arguments, self._allowed = loaded, arguments, None
 
     def detect(
         self, image: RGBImage, *, settings: DetectionSettings | None = None
@@ -132,7 +157,8 @@ class YOLOv8Detector(AbstractDetector):
 
         Returns:
             Boxes in pixels of `image`, best first. The metadata holds `num_detections`,
-            `image_hw`, `class_names`, `model` and `inference_ms`, the time of the network.
+            `image_hw`, `class_names`, `model`, and where the time went: `preprocess_ms`,
+            `inference_ms` (the network) and `postprocess_ms`, those of a batch shared out.
 
         Raises:
             DetectorNotLoadedError: Before `load_model` and after `close`.
@@ -179,7 +205,15 @@ class YOLOv8Detector(AbstractDetector):
         Raises:
             DetectorNotLoadedError: Before `load_model` and after `close`.
         """
-        return self._require().plan(image).input_hw
+        return self._require().plan(image.shape[:2]).input_hw
+
+    def scaled_hw(self, image_hw: tuple[int, int]) -> tuple[int, int]:
+        """Height and width of the image inside the network's input, without the padding.
+
+        Raises:
+            DetectorNotLoadedError: Before `load_model` and after `close`.
+        """
+        return self._require().plan(image_hw).scaled_hw
 
     def replicate(self) -> YOLOv8Detector:
         """An independent detector with the same model and defaults, loaded and warm.
@@ -194,6 +228,119 @@ class YOLOv8Detector(AbstractDetector):
             replica._loaded = LoadedModel(loaded.runtime.replicate(), loaded.name, loaded.defaults)
         return replica
 
+    def optimize(
+        self,
+        images: Iterable[ImageOrPath],
+        precision: Literal["int8"] = "int8",
+        *,
+        out: str | PathLike[str] | None = None,
+        min_f1: float = 0.95,
+        on_progress: Callable[[str], None] | None = None,
+    ) -> OptimizationReport:
+        """Make a faster copy of the loaded model that computes in int8, and measure it.
+
+        Three images of four calibrate it, the fourth is held out to compare it with float32. The
+        accuracy-sensitive end of the network keeps its precision, as much of it as that takes.
+        Takes a minute or so, and `detkit[int8]`. This detector stays as it is: load the copy with
+        `load_model(report.path)`, or from the cache with `load_model(model_path,
+        precision="int8")`. How much it gains depends on the processor; the report tells.
+
+        Args:
+            images: uint8 RGB arrays or paths of image files, at least 16 and better some hundreds,
+                such as the model will see; of a video, frames that differ.
+            precision: "int8".
+            out: A folder for the copy; by default the cache, which forgets what lies unused.
+            min_f1: Smallest agreement with float32, F1 of boxes that overlap by half, with which
+                the copy is kept.
+            on_progress: Told in a few words what is being done.
+
+        Raises:
+            DetectorNotLoadedError: Before `load_model` and after `close`.
+            AccuracyLossError: If the copy agrees less than `min_f1`. It holds the report.
+            OptimizationError: If the model does not run with OpenVINO, the package is missing,
+                images are too few or hold nothing, or `out` cannot be used.
+            InvalidImageError: If an image is no image.
+            UnsupportedSettingError: If `precision` or `min_f1` is out of range.
+        """
+        if precision != "int8":
+            raise UnsupportedSettingError(f"precision must be 'int8', got {precision!r}")
+        with closing(self.replicate()) as copy:
+            loaded, arguments = copy._require(), copy._arguments
+            assert arguments is not None  # it goes with the model
+            options = LoadOptions(
+                Path(arguments.model_path),
+                "openvino",
+                num_threads=arguments.num_threads,
+                image_size=arguments.image_size,
+                on_progress=on_progress,
+            )
+            return optimize(loaded, options, images, out, min_f1)
+
+    def load_choices(self, num_threads: Sequence[int] = ()) -> list[dict[str, Any]]:
+        """Other ways to load this model here that differ in speed: arguments of `reload`.
+
+        What was asked for by name stays as it is: a library or precision other than "auto", a
+        number of threads. So no choice is less exact than what `load_model` was allowed to take.
+
+        Args:
+            num_threads: Numbers of threads to try beside what the library takes by itself; left
+                out on a GPU.
+
+        Raises:
+            DetectorNotLoadedError: Before `load_model` and after `close`.
+        """
+        runtime, given = self._require().runtime, self._allowed or self._arguments
+        assert given is not None, "what is loaded was loaded with arguments"
+        on_cpu = runtime.device == "cpu"
+        threads: list[dict[str, Any]] = [{}]
+        if on_cpu and given.num_threads is None:
+            threads += [{"num_threads": count} for count in num_threads]
+        libraries: list[str] = [runtime.library] if given.runtime == "auto" else [given.runtime]
+        if given.runtime == "auto" and on_cpu:
+            found = installed_runtimes(find_model(given.model_path)[1])
+            # Half a gigabyte and some seconds are much for a library that is never the fastest.
+            libraries += [n for n in found if n != "ultralytics" or "torch" in sys.modules]
+        choices: dict[str, dict[str, Any]] = {}
+        for library in libraries:
+            precisions: list[str] = [given.precision]
+            if given.precision == "auto":
+                precisions = ["fp32"]
+                if library == runtime.library:
+                    precisions += [runtime.precision]
+            for precision in precisions:
+                for count in threads:
+                    choice = {"runtime": library, "precision": precision, **count}
+                    choices[str(choice)] = choice
+        choices.pop(str({"runtime": runtime.library, "precision": runtime.precision}), None)
+        return list(choices.values())
+
+    def reload(
+        self,
+        *,
+        runtime: RuntimeName | None = None,
+        precision: Precision | None = None,
+        num_threads: int | None = None,
+    ) -> YOLOv8Detector:
+        """Another detector with the same model and defaults, loaded in another way.
+
+        Args:
+            runtime: As `load_model`; None keeps what this detector was loaded with.
+            precision: Likewise.
+            num_threads: Likewise.
+
+        Raises:
+            DetectorNotLoadedError: Before `load_model` and after `close`.
+            ModelLoadError: As `load_model`.
+        """
+        self._require()
+        assert self._arguments is not None, "what is loaded was loaded with arguments"
+        asked = {"runtime": runtime, "precision": precision, "num_threads": num_threads}
+        changes = {name: value for name, value in asked.items() if value is not None}
+        other = type(self)()
+        other.load_model(**{**asdict(self._arguments), **changes})
+        other._allowed = self._allowed or self._arguments
+        return other
+
     def close(self) -> None:
         """Release the model's memory. Idempotent; `load_model` makes it usable again."""
         with self._lock:
@@ -203,7 +350,7 @@ class YOLOv8Detector(AbstractDetector):
         if self._loaded is not None:
             self._loaded.runtime.close()
         self._loaded = None
-        self._arguments = None
+        self._arguments = self._allowed = None
 
     def _require(self) -> LoadedModel:
         if self._loaded is None:

@@ -13,11 +13,15 @@ if TYPE_CHECKING:
     from detkit.notebook.grids import show, show_grid
     from detkit.notebook.summaries import summarize
     from detkit.notebook.tables import from_dataframe, images_dataframe, to_dataframe
+    from detkit.notebook.tracks import count_line_crossings, dwell_times, line_crossings
 
 _HOMES = {
+    "count_line_crossings": "tracks",
+    "dwell_times": "tracks",
     "enable_nested_asyncio": "event_loops",
     "from_dataframe": "tables",
     "images_dataframe": "tables",
+    "line_crossings": "tracks",
     "run": "event_loops",
     "show": "grids",
     "show_grid": "grids",
@@ -26,9 +30,12 @@ _HOMES = {
 }
 
 __all__ = [
+    "count_line_crossings",
+    "dwell_times",
     "enable_nested_asyncio",
     "from_dataframe",
     "images_dataframe",
+    "line_crossings",
     "run",
     "show",
     "show_grid",

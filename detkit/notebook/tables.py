@@ -158,8 +158,9 @@ def from_dataframe(boxes: pd.DataFrame, images: pd.DataFrame | None = None) -> l
             outcomes.append(fact)
             continue
         metadata = {**fact, "class_names": names}
-        if tracks is not None and not pd.isna(tracks[start:end]).any():
-            metadata["tracker_ids"] = tracks[start:end].astype(np.int64)
+        if tracks is not None and not pd.isna(tracks[start:end]).all():
+            own = pd.Series(tracks[start:end], dtype="Int64").fillna(-1)
+            metadata["tracker_ids"] = own.to_numpy(dtype=np.int64)
         part = slice(start, end)
         outcomes.append(DetectionResult(corners[part], scores[part], class_ids[part], metadata))
     return outcomes
@@ -242,7 +243,9 @@ def _optional_columns(
     if any("tracker_ids" in result.metadata for result in results):
         ids: list[Any] = []
         for result in results:
-            ids.extend(result.metadata.get("tracker_ids", [None] * len(result)))
+            # -1 stands for a box that no track has taken yet.
+            given = result.metadata.get("tracker_ids", [-1] * len(result))
+            ids.extend(None if number < 0 else number for number in map(int, given))
         columns["tracker_id"] = _numbers(ids, "Int64")
     for name in _OPTIONAL_FACTS:
         if any(name in result.metadata for result in results):

@@ -5,11 +5,13 @@ detectors.
 """
 
 from detkit.pipeline.annotated import VideoSummary, annotate_video
-from detkit.pipeline.images import ImageRecord, ImageRun, detect_images
+from detkit.pipeline.image_feed import ImageRecord
+from detkit.pipeline.images import ImageRun, detect_images
 from detkit.pipeline.inputs import IMAGE_SUFFIXES, find_files
 from detkit.pipeline.jobs import FolderReport, InputOutcome, Inputs, detect_to_folder, sort_inputs
 from detkit.pipeline.opening import VideoInput, open_source
 from detkit.pipeline.several import NamedOutcome, VideosRun, detect_videos
+from detkit.pipeline.tracking import Tracks, TrackSettings
 from detkit.pipeline.videos import VideoRun, detect_video
 
 __all__ = [
@@ -20,6 +22,8 @@ __all__ = [
     "InputOutcome",
     "Inputs",
     "NamedOutcome",
+    "TrackSettings",
+    "Tracks",
     "VideoInput",
     "VideoRun",
     "VideoSummary",

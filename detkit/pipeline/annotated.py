@@ -18,15 +18,18 @@ import cv2
 import numpy as np
 
 from detkit.drawing import annotate
-from detkit.errors import ItemFailure
+from detkit.errors import ItemFailure, UnsupportedSettingError
 from detkit.images import RGBImage
 from detkit.pipeline.background import OneAtATime
 from detkit.pipeline.opening import VideoInput, open_source
+from detkit.pipeline.tracking import TrackSettings
 from detkit.pipeline.videos import detect_video
 from detkit.results import DetectionResult
-from detkit.video.frames import Frame, Status
+from detkit.video.frames import Frame, FrameSource, Status
+from detkit.video.picture_folder import PictureFolder
 from detkit.video.read_ahead import Keep
 from detkit.video.sinks import VideoSink, exact_rate
+from detkit.video.sources import VideoSource
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -72,10 +75,13 @@ async def annotate_video(
     *,
     fps: Fraction | float | None = None,
     on_frame: Callable[[Frame, DetectionResult | ItemFailure], None] | None = None,
-    draw: Callable[[RGBImage, DetectionResult], RGBImage] = annotate,
+    draw: Callable[[RGBImage, DetectionResult], RGBImage] | None = None,
     policy: Keep | None = None,
+    max_age_s: float | None = None,
     stride: int = 1,
     max_in_flight: int | None = None,
+    track: bool | TrackSettings = False,
+    keep_audio: bool = False,
     **settings: Unpack[SettingsOptions],
 ) -> VideoSummary:
     """Detect in a video and write it again with the boxes drawn in.
@@ -87,20 +93,27 @@ async def annotate_video(
     Args:
         detector: Stays open.
         source: As for `detect_video`.
-        output: H.264 video to write; see `VideoSink`. It appears when it is whole; after an error
-            or a cancellation what was done is in `<name>.partial.mp4`.
+        output: H.264 video to write, see `VideoSink`; or, without an ending, a folder for one
+            picture per frame, see `PictureFolder`. It appears when it is whole; after an error or
+            a cancellation what was done is in `<name>.partial.mp4`, or `<name>.partial`.
         fps: Frame rate of the output; by default the source's, or 25 where it has none.
         on_frame: Called for every frame in order, on the event loop, as for a progress bar or a
             table.
-        draw: Makes the picture to write from image and result, on a thread of its own.
-        policy: As for `detect_video`.
+        draw: Makes the picture to write from image and result, on a thread of its own; by
+            default `annotate`, when tracking with a colour and a trail for every track.
+        policy: As for `detect_video`; frames that it drops are not in the output.
+        max_age_s: As for `detect_video`.
         stride: Detect in, and write, every `stride`-th frame only.
         max_in_flight: As for `detect_video`.
+        track: As for `detect_video`.
+        keep_audio: Copy the sound of the source, which must be a video file, if it has any.
         **settings: As for `detect_async`.
 
     Raises:
         VideoOpenError: If the source is no video.
         VideoWriteError: If the output cannot be written, or the source has no frame.
+        MissingPackageError: If `track` is asked for and the extra `track` is not installed.
+        UnsupportedSettingError: If sound is to be kept and source or output can have none.
     """
     started = time.perf_counter()
     video = open_source(source)
@@ -108,16 +121,18 @@ async def annotate_video(
         detector,
         video,
         policy=policy,
+        max_age_s=max_age_s,
         stride=stride,
         max_in_flight=max_in_flight,
+        track=track,
         on_error="yield",
         **settings,
     )
     run.closes_source |= video is not source
     rate = fps or video.fps or 25
-    writer = _AnnotatedWriter(draw)
+    writer = AnnotatedWriter(draw or (annotate if track is False else draw_tracks))
     num_detections = num_failed = 0
-    with VideoSink(output, exact_rate(rate) / stride, time_base=video.time_base) as sink:
+    with _open_sink(Path(output), exact_rate(rate) / stride, video, keep_audio) as sink:
         pairs: Any = aiter(run)
         async with aclosing(pairs), OneAtATime() as background:
             async for frame, outcome in pairs:
@@ -140,17 +155,51 @@ async def annotate_video(
     )
 
 
-class _AnnotatedWriter:
-    """Draws and encodes, in the size of the first frame: a source may change, a file cannot."""
+def draw_tracks(image: RGBImage, result: DetectionResult) -> RGBImage:
+    """`annotate` with a colour and a trail for every track."""
+    return annotate(image, result, color_by="track", show_trails=True)
+
+
+def _open_sink(
+    output: Path, fps: Fraction, source: FrameSource, keep_audio: bool
+) -> VideoSink | PictureFolder:
+    is_folder = not output.suffix or output.is_dir()
+    if keep_audio and (is_folder or not isinstance(source, VideoSource)):
+        raise UnsupportedSettingError("sound can only be kept from a video file to a video file")
+    if is_folder:
+        return PictureFolder(output)
+    audio_from = source.path if keep_audio and isinstance(source, VideoSource) else None
+    return VideoSink(output, fps, time_base=source.time_base, audio_from=audio_from)
+
+
+class AnnotatedWriter:
+    """Draws and encodes, in the size of the first frame: a source may change, a file cannot.
+
+    Args:
+        draw: Makes the picture to write from image and result.
+    """
 
     def __init__(self, draw: Callable[[RGBImage, DetectionResult], RGBImage]) -> None:
         self._draw = draw
         self._size_hw: tuple[int, ...] | None = None
 
-    def write(self, sink: VideoSink, frame: Frame, outcome: DetectionResult | ItemFailure) -> None:
+    def write(
+        self,
+        sink: VideoSink | PictureFolder,
+        frame: Frame,
+        outcome: DetectionResult | ItemFailure,
+    ) -> None:
+        """Write one frame, without boxes where the detector failed.
+
+        Raises:
+            VideoWriteError: If it cannot be written.
+        """
         picture = frame.image
         if isinstance(outcome, DetectionResult):
             picture = self._draw(picture, outcome)
+        if isinstance(sink, PictureFolder):
+            sink.write(picture, frame.pts_seconds, frame_index=frame.frame_index)
+            return
         if self._size_hw is None:
             self._size_hw = picture.shape[:2]
         if picture.shape[:2] != self._size_hw:

@@ -21,13 +21,16 @@ from detkit.errors import DetkitError, ItemFailure, SourceError, describe
 from detkit.images import RGBImage
 from detkit.pipeline.annotated import annotate_video
 from detkit.pipeline.background import OneAtATime
-from detkit.pipeline.images import ImageRecord, detect_images
+from detkit.pipeline.image_feed import ImageRecord
+from detkit.pipeline.images import detect_images
 from detkit.pipeline.inputs import IMAGE_SUFFIXES, find_files
-from detkit.pipeline.outputs import OutputNames, picture_suffix, save_picture
+from detkit.pipeline.outputs import OutputNames, picture_suffix
 from detkit.results import DetectionResult
 from detkit.video.frames import Frame
+from detkit.video.picture_folder import save_picture
 from detkit.video.sources import VIDEO_SUFFIXES, VideoSource
-from detkit.video.tables import CsvSink, TableSink
+from detkit.video.table_sink import TableSink
+from detkit.video.tables import CsvSink
 from detkit.video.writing import replacing
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""Names and bytes of annotated pictures in an output folder.
+"""Names of annotated pictures in an output folder.
 
 Owns that no name leaves its folder and no two inputs share one. Knows nothing of detectors.
 """
@@ -9,12 +9,6 @@ import os
 import re
 from pathlib import Path
 
-import cv2
-
-from detkit.errors import VideoWriteError, describe
-from detkit.images import RGBImage
-from detkit.video.writing import replacing
-
 # Characters that every file system takes.
 _STRANGE = re.compile(r"[^\w.\- ]", re.ASCII)
 _MAX_STEM_CHARS = 80
@@ -22,7 +16,6 @@ _MAX_STEM_CHARS = 80
 _DEVICES = frozenset(
     {"con", "prn", "aux", "nul"} | {f"{kind}{n}" for kind in ("com", "lpt") for n in range(10)}
 )
-_JPEG_QUALITY = 92
 
 
 class OutputNames:
@@ -80,18 +73,3 @@ def _safe(text: str) -> str:
 def picture_suffix(source: str) -> str:
     """The ending of the annotated copy of `source`: PNG stays PNG, all else becomes JPEG."""
     return ".png" if source.lower().endswith(".png") else ".jpg"
-
-
-def save_picture(path: Path, image: RGBImage) -> None:
-    """Write an RGB image as JPEG or PNG, whole or not at all.
-
-    Raises:
-        VideoWriteError: If it cannot be written.
-    """
-    options = [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY] if path.suffix == ".jpg" else []
-    with replacing(path) as partial:
-        try:
-            _, data = cv2.imencode(path.suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), options)
-        except cv2.error as error:  # JPEG ends at 65,535 pixels a side.
-            raise VideoWriteError(f"{path}: cannot be encoded ({describe(error)})") from error
-        partial.write_bytes(data.tobytes())

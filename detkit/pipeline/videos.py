@@ -19,6 +19,7 @@ from detkit.image_files import without_credentials
 from detkit.images import RGBImage
 from detkit.pipeline.background import iterate_blocking
 from detkit.pipeline.opening import VideoInput, open_source
+from detkit.pipeline.tracking import Tracks, TrackSettings, make_tracks
 from detkit.results import DetectionResult
 from detkit.video.frames import Frame, FrameSource, SourceEvent
 from detkit.video.ledger import FrameLedger
@@ -46,6 +47,7 @@ def detect_video(
     max_age_s: float | None = None,
     stride: int = 1,
     max_in_flight: int | None = None,
+    track: bool | TrackSettings = False,
     on_error: Literal["raise", "yield"] = "raise",
     **settings: Unpack[SettingsOptions],
 ) -> VideoRun:
@@ -68,6 +70,9 @@ def detect_video(
         stride: Detect in every `stride`-th frame only; the others are decoded and left out.
         max_in_flight: Most frames between decoder and result; by default twice what the detector
             takes at once, within 128 MB, or with "latest" one for each worker.
+        track: Give every object a number that it keeps from frame to frame, in the metadata as
+            `tracker_ids` and in tables as `tracker_id`; see `Tracks.follow`. Every source has
+            numbers of its own.
         on_error: "raise" ends the run at the first frame that the detector fails on; "yield" puts
             an `ItemFailure` in the place of its result and goes on.
         **settings: `confidence_threshold` and so on, as for `detect_async`.
@@ -78,6 +83,7 @@ def detect_video(
         SourceError: If the source is nothing that can be read.
         StreamLostError: While iterating, if a live source broke off and stays away.
         ValueError: If `stride` is below 1 or `policy` is unknown.
+        MissingPackageError: If `track` is asked for and the extra `track` is not installed.
 
     Example:
         >>> async def count(detector):  # doctest: +SKIP
@@ -94,7 +100,15 @@ def detect_video(
         latest = keep == "latest"
         max_in_flight = detector.max_workers if latest else _default_in_flight(detector, opened)
     options = {"max_in_flight": max_in_flight, "on_error": on_error, **settings}
-    run = VideoRun(detector, opened, options, policy=keep, max_age_s=max_age_s, stride=stride)
+    run = VideoRun(
+        detector,
+        opened,
+        options,
+        policy=keep,
+        max_age_s=max_age_s,
+        stride=stride,
+        tracks=make_tracks(track, opened),
+    )
     run.closes_source = opened.is_live or opened is not source
     return run
 
@@ -124,11 +138,13 @@ class VideoRun:
         policy: Keep,
         max_age_s: float | None = None,
         stride: int = 1,
+        tracks: Tracks | None = None,
     ) -> None:
         self.source = source
         self.policy = policy
         self.closes_source = False
         self.ledger = FrameLedger(source.source_id, source.expected_frames)
+        self._tracks = tracks
         self._detector = detector
         self._options = options
         self._max_age_s = max_age_s
@@ -197,6 +213,8 @@ class VideoRun:
         self.ledger.num_damaged = self.source.num_damaged
         self.ledger.expected_frames = self.source.expected_frames
         self.ledger.finish(self.source.status)
+        if self._tracks is not None:
+            self._tracks.close()
 
     def __iter__(self) -> Iterator[tuple[Frame, Outcome]]:
         return self._pairs()
@@ -221,7 +239,10 @@ class VideoRun:
             with self._read_ahead() as items:
                 try:
                     for outcome in self._detector.map(images(), **self._options):
-                        yield self._settle(outcome)
+                        frame, outcome = self._settle(outcome)
+                        if self._tracks is not None:
+                            outcome = self._tracks.follow(frame, outcome)
+                        yield frame, outcome
                 finally:
                     self.terminate()
         finally:
@@ -241,7 +262,10 @@ class VideoRun:
                     outcomes: Any = self._detector.stream(images(), **self._options)
                     async with aclosing(outcomes):
                         async for outcome in outcomes:
-                            yield self._settle(outcome)
+                            frame, outcome = self._settle(outcome)
+                            if self._tracks is not None:
+                                outcome = await self._tracks.follow_async(frame, outcome)
+                            yield frame, outcome
                 finally:
                     self.terminate()
         finally:

@@ -3,20 +3,24 @@
 Knows nothing of detectors; `detkit.pipeline` joins the two.
 """
 
+from detkit.video.annotation_files import CocoSink, MotSink
 from detkit.video.cameras import CameraSource
 from detkit.video.frames import Frame, FrameSource, SourceEvent
 from detkit.video.ledger import FrameLedger, LedgerEntry
 from detkit.video.live import LiveSource, Reconnect
+from detkit.video.picture_folder import PictureFolder
 from detkit.video.pictures import PictureSource
 from detkit.video.read_ahead import ReadAhead
 from detkit.video.sinks import VideoSink
 from detkit.video.sources import VIDEO_SUFFIXES, VideoSource
 from detkit.video.streams import StreamSource
-from detkit.video.tables import CsvSink, JsonLinesSink, ParquetSink, TableSink, open_table
+from detkit.video.table_sink import TableSink
+from detkit.video.tables import CsvSink, JsonLinesSink, ParquetSink, open_table
 
 __all__ = [
     "VIDEO_SUFFIXES",
     "CameraSource",
+    "CocoSink",
     "CsvSink",
     "Frame",
     "FrameLedger",
@@ -24,7 +28,9 @@ __all__ = [
     "JsonLinesSink",
     "LedgerEntry",
     "LiveSource",
+    "MotSink",
     "ParquetSink",
+    "PictureFolder",
     "PictureSource",
     "ReadAhead",
     "Reconnect",

@@ -17,12 +17,12 @@ import numpy as np
 
 from detkit.errors import VideoWriteError
 from detkit.images import RGBImage, validate_image
+from detkit.video.finishing import FORMATS, check_audio, copy_finished
 from detkit.video.writing import partial_name, write_errors
 
 if TYPE_CHECKING:
     from types import TracebackType
 
-_FORMATS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
 _BT709 = 1  # ITU-T H.273, for matrix, primaries and transfer alike; 1 also means limited range.
 _KEYFRAME_SECONDS = 2  # Seeking in a player, and the most that a killed run loses.
 _NTSC = Fraction(1000, 1001)
@@ -45,13 +45,15 @@ class VideoSink:
         crf: Quality of libx264: 18 looks the same as the source, 23 is its default, 28 is small.
         preset: Speed of libx264. At 1280×720 "superfast" costs 14 core-ms a frame and a third of
             the bytes of "ultrafast".
+        audio_from: A file whose sound, if it has any, is copied as it is. The times given to
+            `write` are then times in that file. A partial file has no sound.
 
     Attributes:
         frames_written: Frames taken so far; the finished file holds exactly as many.
 
     Raises:
-        VideoWriteError: If the name has another ending, the frame rate is no positive number or
-            the folder cannot be made.
+        VideoWriteError: If the name has another ending, the frame rate is no positive number,
+            the folder cannot be made or the container cannot hold the sound.
 
     Example:
         >>> import numpy as np
@@ -68,10 +70,11 @@ class VideoSink:
         time_base: Fraction | None = None,
         crf: int = 23,
         preset: str = "superfast",
+        audio_from: str | os.PathLike[str] | None = None,
     ) -> None:
         self.path = Path(path)
-        if self.path.suffix.lower() not in _FORMATS:
-            endings = ", ".join(_FORMATS)
+        if self.path.suffix.lower() not in FORMATS:
+            endings = ", ".join(FORMATS)
             raise VideoWriteError(f"{self.path}: the name of a video must end in {endings}")
         self.fps = exact_rate(fps)
         self.time_base = time_base or 1 / self.fps
@@ -84,6 +87,9 @@ class VideoSink:
         self._last_pts = -1
         self._first_pts_seconds = 0.0
         self._state = "open"
+        self._audio_from = None if audio_from is None else Path(audio_from)
+        if self._audio_from is not None:
+            check_audio(self._audio_from, self.path)
         with write_errors(self.path):
             self.path.parent.mkdir(parents=True, exist_ok=True)
 
@@ -120,7 +126,7 @@ class VideoSink:
 
         height, width = self._size_hw = image.shape[:2]
         self._first_pts_seconds = pts_seconds or 0.0
-        form = _FORMATS[self.path.suffix.lower()]
+        form = FORMATS[self.path.suffix.lower()]
         flags = {} if form == "matroska" else {"movflags": "frag_keyframe+delay_moov"}
         self._container = av.open(
             str(self.partial_path.absolute()),
@@ -174,16 +180,21 @@ class VideoSink:
             raise VideoWriteError(f"{self.path}: no frame was written, so there is no video")
         with write_errors(self.path):
             self._end_container()
-            if _FORMATS[self.path.suffix.lower()] == "matroska":
-                self.partial_path.replace(self.path)  # It plays while loading as it is.
-                return
             finished = self.path.with_name(f"{self.path.stem}.finishing.partial{self.path.suffix}")
             try:
-                _copy_with_index_first(self.partial_path, finished)
+                num_copied = copy_finished(self.partial_path, finished, self._audio())
+                if num_copied != self.frames_written:
+                    raise OSError(f"{num_copied} of {self.frames_written} frames are on the disk")
                 finished.replace(self.path)
             finally:
                 finished.unlink(missing_ok=True)
             self.partial_path.unlink()
+
+    def _audio(self) -> tuple[Path, Fraction, Fraction] | None:
+        if self._audio_from is None:
+            return None
+        length_s = self._last_pts * self.time_base + 1 / self.fps
+        return self._audio_from, Fraction(self._first_pts_seconds), length_s
 
     def abort(self) -> None:
         """Stop, and leave what was written as the partial file. Idempotent; never raises."""
@@ -236,24 +247,6 @@ def exact_rate(fps: Fraction | float) -> Fraction:
         if isinstance(fps, float) and abs(rate - whole * _NTSC) < Fraction(1, 200):
             return whole * _NTSC
     return rate
-
-
-def _copy_with_index_first(source: Path, target: Path) -> None:
-    """Copy the encoded packets, unchanged, into a file whose index comes before its data."""
-    import av
-
-    form = _FORMATS[target.suffix.lower()]
-    with (
-        av.open(str(source.absolute())) as reader,
-        av.open(str(target.absolute()), "w", format=form, options={"movflags": "faststart"}) as out,
-    ):
-        old = reader.streams.video[0]
-        new = out.add_stream_from_template(old)
-        for packet in reader.demux(old):
-            if packet.dts is None:  # The empty packet that ends a stream.
-                continue
-            packet.stream = new
-            out.mux(packet)
 
 
 def _wh(size_hw: tuple[int, ...]) -> str:

@@ -1,142 +1,23 @@
-"""Detections into table files: CSV, JSON Lines and Parquet, one sink for each.
+"""Detections into table files: CSV, JSON Lines and Parquet; and which file name asks for what.
 
-Owns columns and formats, and that a file under its final name is whole. Knows results; never a
-picture, a detector or a data frame.
+Owns these three formats. Knows results; never a picture, a detector or a data frame.
 """
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import json
 import os
-from abc import ABC, abstractmethod
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from detkit.errors import VideoWriteError
 from detkit.results import DetectionResult
-from detkit.video.writing import partial_name, write_errors
+from detkit.video.annotation_files import CocoSink, MotSink
+from detkit.video.table_sink import COLUMNS, TableSink, rows_of
 
-if TYPE_CHECKING:
-    from types import TracebackType
-
-COLUMNS = (
-    "source",
-    "x_min",
-    "y_min",
-    "x_max",
-    "y_max",
-    "class_id",
-    "class_name",
-    "confidence",
-    "tracker_id",
-    "frame_index",
-    "pts_seconds",
-)
 # Rows in memory before a Parquet row group is written: some 10 MB.
 _ROWS_PER_GROUP = 65_536
-
-
-class TableSink(ABC):
-    """Takes results, image by image, and writes them to one file.
-
-    While it is being written the file is `<name>.partial<suffix>`; `close` renames it. An error
-    inside `with` leaves the partial file. Calls must come from one thread at a time.
-
-    Attributes:
-        path: The finished file.
-        num_rows: Boxes written so far.
-
-    Raises:
-        VideoWriteError: If the file cannot be written.
-    """
-
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path)
-        self.num_rows = 0
-        self.partial_path = partial_name(self.path)
-        self._is_open = True
-        with write_errors(self.path):
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._begin()
-
-    def write(
-        self,
-        result: DetectionResult,
-        *,
-        source: str,
-        frame_index: int | None = None,
-        pts_seconds: float | None = None,
-    ) -> None:
-        """Append all boxes of one image.
-
-        Args:
-            result: What was found.
-            source: Where the image came from.
-            frame_index: Its position in a video.
-            pts_seconds: Its time in a video.
-
-        Raises:
-            VideoWriteError: If the sink is closed or the disk is full.
-        """
-        if not self._is_open:
-            raise VideoWriteError(f"{self.path}: the table is already closed")
-        with write_errors(self.path):
-            self._append(result, source, frame_index, pts_seconds)
-        self.num_rows += len(result)
-
-    @abstractmethod
-    def _begin(self) -> None:
-        """Create the partial file."""
-
-    @abstractmethod
-    def _append(
-        self,
-        result: DetectionResult,
-        source: str,
-        frame_index: int | None,
-        pts_seconds: float | None,
-    ) -> None:
-        """Write one image's boxes."""
-
-    @abstractmethod
-    def _end(self) -> None:
-        """Finish the partial file."""
-
-    def close(self) -> None:
-        """Finish the file and give it its name. Idempotent.
-
-        Raises:
-            VideoWriteError: If the disk is full; the partial file stays.
-        """
-        if self._is_open:
-            self._is_open = False
-            with write_errors(self.path):
-                self._end()
-                self.partial_path.replace(self.path)
-
-    def abort(self) -> None:
-        """Stop, and leave what was written as the partial file. Idempotent; never raises."""
-        if self._is_open:
-            self._is_open = False
-            with contextlib.suppress(OSError, ValueError):
-                self._end()
-
-    def __enter__(self) -> TableSink:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if kind is None:
-            self.close()
-        else:
-            self.abort()
 
 
 class CsvSink(TableSink):
@@ -155,7 +36,7 @@ class CsvSink(TableSink):
         pts_seconds: float | None,
     ) -> None:
         when = "" if pts_seconds is None else f"{pts_seconds:.6f}"
-        for row in _rows(result):
+        for row in rows_of(result):
             box = [f"{row[key]:.2f}" for key in COLUMNS[1:5]]
             kind = [row["class_id"], row["class_name"], f"{row['confidence']:.4f}"]
             self._writer.writerow([source, *box, *kind, row["tracker_id"], frame_index, when])
@@ -182,7 +63,7 @@ class JsonLinesSink(TableSink):
             "frame_index": frame_index,
             "pts_seconds": pts_seconds,
             "image_hw": result.metadata.get("image_hw"),
-            "detections": list(_rows(result)),
+            "detections": list(rows_of(result)),
         }
         self._file.write(json.dumps(line, ensure_ascii=False) + "\n")
 
@@ -212,7 +93,7 @@ class ParquetSink(TableSink):
         pts_seconds: float | None,
     ) -> None:
         where = {"source": source, "frame_index": frame_index, "pts_seconds": pts_seconds}
-        self._rows.extend({**row, **where} for row in _rows(result))
+        self._rows.extend({**row, **where} for row in rows_of(result))
         if len(self._rows) >= _ROWS_PER_GROUP:
             self._flush()
 
@@ -234,11 +115,13 @@ _SINKS: dict[str, type[TableSink]] = {
     ".csv": CsvSink,
     ".jsonl": JsonLinesSink,
     ".parquet": ParquetSink,
+    ".json": CocoSink,
+    ".txt": MotSink,
 }
 
 
 def open_table(path: str | os.PathLike[str]) -> TableSink:
-    """The sink that a file name asks for: .csv, .jsonl or .parquet.
+    """The sink that a file name asks for: .csv, .jsonl, .parquet, .json (COCO) or .txt (MOT).
 
     Raises:
         VideoWriteError: If the name has another ending, or the file cannot be made.
@@ -252,18 +135,3 @@ def open_table(path: str | os.PathLike[str]) -> TableSink:
         endings = ", ".join(_SINKS)
         raise VideoWriteError(f"{os.fspath(path)}: the name of a table must end in {endings}")
     return kind(path)
-
-
-def _rows(result: DetectionResult) -> Iterator[dict[str, Any]]:
-    tracks = result.metadata.get("tracker_ids")
-    for index, (box, score, class_id) in enumerate(
-        zip(result.boxes.tolist(), result.scores.tolist(), result.classes.tolist(), strict=True)
-    ):
-        track = None if tracks is None or int(tracks[index]) < 0 else int(tracks[index])
-        yield {
-            **dict(zip(COLUMNS[1:5], box, strict=True)),
-            "class_id": class_id,
-            "class_name": result.class_name(class_id),
-            "confidence": score,
-            "tracker_id": track,
-        }

@@ -218,6 +218,39 @@ def test_larger_batch_size_tries_again_what_did_not_fit() -> None:
         assert fake.batch_sizes == [16]
 
 
+def test_detector_changes_while_work_is_running() -> None:
+    gates = Gates()
+    gate = gates.at("in_detector")
+    gate.close()
+    old, new = FakeDetector(gates=gates), FakeDetector()
+    with AsyncDetector(old, max_workers=2, default_batch_size=2) as detector, gates:
+        futures = [detector.submit(image) for image in IMAGES]
+        gate.wait_for_arrivals(2)
+        detector.detector = new
+        assert detector.detector is new
+        gates.open_all()
+        assert [result_number(f.result(5)) for f in futures] == list(range(40))
+        assert sum(old.batch_sizes) <= 4, "only the calls under way end with the old one"
+        assert old.seen + new.seen == dict.fromkeys(range(40), 1)
+        assert old.is_loaded, "it is not ours to close"
+
+
+def test_a_new_detector_that_cannot_be_copied_gets_one_worker() -> None:
+    lone = FakeDetector(can_replicate=False)
+    with AsyncDetector(FakeDetector(), max_workers=4, default_batch_size=1) as detector:
+        detector.detect_batch(IMAGES)
+        detector.detector = lone
+        assert [result_number(r) for r in detector.detect_batch(IMAGES)] == list(range(40))
+        assert lone.seen == dict.fromkeys(range(40), 1)
+        while detector.statistics().workers > 1:
+            threading.Event().wait(0.001)
+        detector.detector = FakeDetector()
+        assert len(detector.detect_batch(IMAGES)) == 40
+        with pytest.raises(TypeError, match=r"detect\(image\)"):
+            detector.detector = object()
+        assert result_number(detector.detect(IMAGE)) == 7
+
+
 # -- overflow -----------------------------------------------------------------------------------
 
 

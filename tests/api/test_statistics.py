@@ -23,6 +23,7 @@ FIELDS = {field.name for field in dataclasses.fields(EngineStatistics)}
 def snapshot(recorder: Recorder, now: float) -> EngineStatistics:
     return recorder.snapshot(
         now,
+        offered=0,
         queue_depth=0,
         blocked=0,
         workers=1,

@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -16,12 +17,15 @@ from jupyter_client.blocking.client import BlockingKernelClient
 from jupyter_client.manager import KernelManager
 from stopwatch import Stopwatch
 
+import detkit.api
 from detkit import AsyncDetector
 from detkit.testing import FakeDetector, Gates, numbered_image, result_number
 
 ROOT = Path(__file__).resolve().parents[2]
 STOP_BOUND_S = 0.5
 NEXT_CELL_BOUND_S = 1.0
+ENGINE_FOLDER = detkit.api.__path__[0]
+BEYOND = sys.maxsize
 
 # One call takes 0.25 s for images from 1000 on, and 4 s for those from 2000 on.
 SETUP = """
@@ -182,6 +186,62 @@ def test_t22_an_interrupted_map_gives_up_every_image(ordered: bool) -> None:
         gates.open_all()
         assert result_number(detector.detect(numbered_image(20))) == 20
     assert len(fake.seen) == 3, "only what ran at the interrupt, and the last"
+
+
+def interrupted_map(nth: int, *, ordered: bool) -> int:
+    """Take the first of nine results, with an interrupt at the `nth` call inside the engine.
+
+    The interpreter looks for signals where Python calls a function and where a built-in returns:
+    just there a profile function is called, so this tries every moment there is.
+
+    Returns:
+        The number of such moments in the whole call, if `nth` lies beyond them.
+    """
+    num_moments = 0
+
+    def interrupt(frame: FrameType, event: str, _: object) -> None:
+        nonlocal num_moments
+        if event in {"call", "c_return"} and frame.f_code.co_filename.startswith(ENGINE_FOLDER):
+            num_moments += 1
+            if num_moments == nth:
+                raise KeyboardInterrupt
+
+    gates = Gates()
+    gates.at("in_detector").close()
+    fake = FakeDetector(gates=gates)
+    images = [numbered_image(n) for n in range(9)]
+    detector = AsyncDetector(fake, max_workers=2, default_batch_size=1, max_queue_size=4)
+    with detector, gates:
+        series = detector.map(images, ordered=ordered, max_in_flight=9)
+        opening = threading.Timer(0.5, gates.open_all)
+        if nth == BEYOND:
+            opening.start()
+        sys.setprofile(interrupt)
+        try:
+            next(series)
+        except KeyboardInterrupt:
+            sys.setprofile(None)
+            stats = detector.statistics()
+            left = (stats.queue_depth, stats.blocked, stats.running, stats.succeeded)
+            assert left == (0, 0, 0, 0), nth
+            assert stats.cancelled == stats.submitted, nth
+            gates.open_all()
+            assert result_number(detector.detect(numbered_image(20), timeout_s=10)) == 20
+            assert len(fake.seen) <= 3, "only what ran at the interrupt, and the last"
+        finally:
+            sys.setprofile(None)
+            opening.cancel()
+            series.close()
+    return num_moments
+
+
+@pytest.mark.watchdog(120)
+@pytest.mark.parametrize("ordered", [True, False])
+def test_t22_an_interrupt_at_any_moment_of_a_map_leaves_nothing_behind(ordered: bool) -> None:
+    num_moments = interrupted_map(BEYOND, ordered=ordered)
+    assert num_moments > 200
+    for nth in range(1, num_moments):
+        interrupted_map(nth, ordered=ordered)
 
 
 @pytest.mark.parametrize("place", ["detect", "detect_batch", "shutdown", "submit"])

@@ -154,10 +154,13 @@ def test_the_answer_is_remembered_checked_and_forgotten_when_it_no_longer_holds(
 
 
 def test_a_factory_is_searched_and_what_cannot_be_made_is_noted() -> None:
+    made: list[FakeDetector] = []
+
     def make(precision: str) -> FakeDetector:
         if precision == "bf16":
             raise ValueError("not on this CPU")
-        return device(0.001 if precision == "int8" else 0.006)
+        made.append(device(0.001 if precision == "int8" else 0.006))
+        return made[-1]
 
     with AsyncDetector(device(0.006), 1, 1) as detector:
         report = tune(
@@ -169,11 +172,48 @@ def test_a_factory_is_searched_and_what_cannot_be_made_is_noted() -> None:
         )
         assert dict(report.best.variant) == {"precision": "int8"}
         assert any("precision=bf16 cannot be used here" in note for note in report.notes)
-        with pytest.raises(TuningError, match="build"):
-            report.apply()
+        report.apply()
+        assert detector.detector is made[-1]
+        with pytest.raises(TuningError, match=r"no reload\(\)"):
+            TuneReport.from_json(report.as_json()).apply(detector)
         with report.build() as built:
             assert isinstance(built.detector, FakeDetector)
             assert built.max_workers == report.best.max_workers
+
+
+class Loadable(FakeDetector):
+    """Can be loaded in several ways, as `YOLOv8Detector` can."""
+
+    def load_choices(self, num_threads: Sequence[int] = ()) -> list[dict[str, Any]]:
+        return [{"precision": "int8", "num_threads": count} for count in num_threads or (1,)]
+
+    def reload(self, precision: str, num_threads: int) -> FakeDetector:
+        return device(0.001)
+
+
+def test_the_ways_to_load_that_a_detector_offers_are_searched_and_applied() -> None:
+    slow = Loadable(behaviour=device(0.006).behaviour)
+    with AsyncDetector(slow, 1, 1) as detector:
+        report = detector.tune(IMAGES, seconds=0.5, use_cache=False)
+        assert isinstance(report, TuneReport)
+        assert {p.choice.variant != () for p in report.points} == {True, False}
+        narrow = tune(detector, IMAGES, options={}, use_cache=False, **SMALL)
+        assert {p.choice.variant for p in narrow.points} == {()}
+        found = tune(detector, IMAGES, use_cache=False, **SMALL)
+        assert dict(found.best.variant)["precision"] == "int8"
+        found.apply()
+        assert detector.detector is not slow and len(detector.detect_batch(IMAGES)) == 8
+        assert detector.max_workers == found.best.max_workers
+
+
+def test_the_method_refuses_what_the_function_refuses() -> None:
+    with AsyncDetector(FakeDetector()) as detector:
+        with pytest.raises(ValueError, match="no images"):
+            detector.tune([])
+        with pytest.raises(ValueError, match="goal"):
+            detector.tune(IMAGES, goal="speed")
+    with pytest.raises(DetectorClosed):
+        detector.tune(IMAGES)
 
 
 def test_a_report_survives_json() -> None:

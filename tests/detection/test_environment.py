@@ -75,6 +75,30 @@ assert utils.SETTINGS.file.read_text() == settings
     run(code, YOLO_CONFIG_DIR=str(tmp_path))
 
 
+@pytest.mark.parametrize("first", ["", "import openvino"])
+def test_openvino_tells_nobody_that_it_was_imported_or_used(tmp_path, first):
+    # Its telemetry begins with a file in the home folder and sends from a forked process.
+    code = f"""
+import shutil, sys
+from pathlib import Path
+{first}
+shutil.rmtree(Path.home() / "intel", ignore_errors=True)
+from detkit.detection.environment import import_openvino
+openvino = import_openvino()
+seen = []
+sys.addaudithook(lambda e, a: seen.append(e) if e.startswith(("socket.", "os.fork")) else None)
+import torch
+openvino.convert_model(torch.nn.ReLU(), example_input=torch.zeros(1, 3, 8, 8))
+if sys.modules.get("openvino_telemetry"):
+    from openvino_telemetry.main import Telemetry
+    sender = Telemetry().sender
+    sender.executor.shutdown(wait=True)
+assert not seen, seen
+assert not (Path.home() / "intel").exists()
+"""
+    run(code, HOME=str(tmp_path), CI="")
+
+
 def test_a_switch_that_the_user_set_stays(monkeypatch):
     monkeypatch.setenv("YOLO_AUTOINSTALL", "true")
     monkeypatch.delenv("ORT_DISABLE_TELEMETRY", raising=False)

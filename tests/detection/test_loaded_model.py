@@ -57,7 +57,7 @@ def test_results_own_their_memory_and_say_where_they_come_from():
     assert np.array_equal(first.scores, before[1])
     assert first.boxes.tolist() == [[22, 11, 42, 21]]
     facts = dict(first.metadata)
-    assert facts.pop("inference_ms") > 0
+    assert all(facts.pop(f"{s}_ms") > 0 for s in ("preprocess", "inference", "postprocess"))
     assert facts == {
         "num_detections": 1,
         "image_hw": (32, 64),

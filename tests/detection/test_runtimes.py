@@ -72,7 +72,8 @@ def test_onnx_never_imports_torch(tiny_onnx, runtime):
     code = f"""
 import sys, numpy as np
 seen = []
-sys.addaudithook(lambda e, a: seen.append(e) if e.startswith(("socket.", "subprocess.")) else None)
+watched = ("socket.", "subprocess.", "os.fork")
+sys.addaudithook(lambda e, a: seen.append(e) if e.startswith(watched) else None)
 from detkit.detection import YOLOv8Detector
 detector = YOLOv8Detector()
 detector.load_model({str(tiny_onnx)!r}, runtime={runtime!r})

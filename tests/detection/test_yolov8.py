@@ -211,3 +211,35 @@ def test_a_bare_official_name_that_is_not_there(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ModelNotFoundError, match=r"yolov8n\.pt"):
         YOLOv8Detector().load_model("yolov8n.pt", device="cpu")
+
+
+def test_what_load_model_left_open_can_be_loaded_in_other_ways(tiny_onnx, noise):
+    detector = load(tiny_onnx)
+    choices = detector.load_choices((1,))
+    assert {c["runtime"] for c in choices} == {"openvino", "onnxruntime"}
+    assert {"runtime": "openvino", "precision": "fp32", "num_threads": 1} in choices
+    mine = {"runtime": "openvino", "precision": detector.replicate()._loaded.runtime.precision}
+    assert mine not in choices, "that is how it is loaded"
+    truth = load(tiny_onnx, precision="fp32").detect(noise)
+    for choice in choices:
+        other = detector.reload(**choice)
+        assert choice["runtime"] in repr(other)
+        if choice["precision"] == "fp32":
+            assert len(other.detect(noise)) == len(truth)
+        # Having chosen does not narrow what may be chosen next time.
+        assert len(other.load_choices((1,))) == len(choices)
+
+
+def test_what_was_asked_for_by_name_stays(tiny_onnx):
+    detector = load(tiny_onnx, runtime="openvino", precision="fp32", confidence_threshold=0.6)
+    assert detector.load_choices((1,)) == [
+        {"runtime": "openvino", "precision": "fp32", "num_threads": 1}
+    ]
+    assert detector.reload(num_threads=1).load_choices((1, 2)) == detector.load_choices((1, 2))
+    assert load(tiny_onnx, runtime="openvino", precision="fp32", num_threads=1).load_choices() == []
+    assert detector.reload(num_threads=1)._loaded.defaults.confidence_threshold == 0.6
+    with pytest.raises(ModelLoadError):
+        detector.reload(precision="int3")
+    for call in (YOLOv8Detector().reload, YOLOv8Detector().load_choices):
+        with pytest.raises(DetectorNotLoadedError):
+            call()

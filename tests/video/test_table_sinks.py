@@ -12,13 +12,18 @@ import pytest
 
 from detkit.errors import VideoWriteError
 from detkit.results import DetectionResult
-from detkit.video.tables import COLUMNS, open_table
+from detkit.video.table_sink import COLUMNS
+from detkit.video.tables import open_table
 
 RESULT = DetectionResult(
     [[1, 2, 30.5, 40.25], [5, 6, 7, 8]],
     [0.9, 0.5],
     [0, 3],
-    {"class_names": {0: 'a "b", c\nd', 3: "größe"}, "tracker_ids": np.array([7, -1])},
+    {
+        "class_names": {0: 'a "b", c\nd', 3: "größe"},
+        "tracker_ids": np.array([7, -1]),
+        "image_hw": (48, 64),
+    },
 )
 
 
@@ -64,7 +69,64 @@ def test_parquet(tmp_path: Path) -> None:
     assert rows[3]["frame_index"] is None
 
 
-@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
+def test_coco(tmp_path: Path) -> None:
+    fill(tmp_path / "t.json")
+    whole = json.loads((tmp_path / "t.json").read_text(encoding="utf-8"))
+    assert whole["images"][0] == {
+        "id": 1, "file_name": "x/frame_000004.jpg", "width": 64, "height": 48,
+        "source": "x.mp4", "frame_index": 4, "pts_seconds": 0.16,
+    }  # fmt: skip
+    assert [image["file_name"] for image in whole["images"][1:]] == ["y.jpg", "y.jpg"]
+    assert whole["images"][1]["width"] is None
+    assert [(a["id"], a["image_id"]) for a in whole["annotations"]] == [
+        (1, 1), (2, 1), (3, 3), (4, 3),
+    ]  # fmt: skip
+    first, second = whole["annotations"][:2]
+    assert first["bbox"] == [1, 2, 29.5, 38.25]
+    assert first["area"] == pytest.approx(29.5 * 38.25, abs=0.01)
+    assert (first["score"], first["track_id"], first["category_id"]) == (0.9, 7, 0)
+    assert "track_id" not in second
+    assert whole["categories"] == [{"id": 0, "name": 'a "b", c\nd'}, {"id": 3, "name": "größe"}]
+
+
+def test_coco_without_a_box_and_after_an_error(tmp_path: Path) -> None:
+    with open_table(tmp_path / "t.json") as table:
+        table.write(DetectionResult.empty(), source="y.jpg")
+    assert json.loads((tmp_path / "t.json").read_text())["annotations"] == []
+    with pytest.raises(RuntimeError), open_table(tmp_path / "u.json") as table:
+        table.write(RESULT, source="y.jpg")
+        raise RuntimeError
+    assert len(json.loads((tmp_path / "u.partial.json").read_text())["annotations"]) == 2
+
+
+def test_mot(tmp_path: Path) -> None:
+    with open_table(tmp_path / "t.txt") as table:
+        table.write(RESULT, source="x.mp4", frame_index=0)
+        table.write(DetectionResult.empty(), source="x.mp4", frame_index=1)
+        table.write(RESULT, source="x.mp4", frame_index=2)
+    lines = (tmp_path / "t.txt").read_text().splitlines()
+    assert lines[:2] == [
+        "1,7,2.00,3.00,29.50,38.25,0.9000,-1,-1,-1",
+        "1,-1,6.00,7.00,2.00,2.00,0.5000,-1,-1,-1",
+    ]
+    assert [line.split(",")[0] for line in lines] == ["1", "1", "3", "3"]
+
+
+def test_mot_holds_one_video_and_no_pictures(tmp_path: Path) -> None:
+    with (
+        pytest.raises(VideoWriteError, match=r"one video, got 'y\.mp4' after 'x\.mp4'"),
+        open_table(tmp_path / "t.txt") as table,
+    ):
+        table.write(RESULT, source="x.mp4", frame_index=0)
+        table.write(RESULT, source="y.mp4", frame_index=0)
+    with (
+        pytest.raises(VideoWriteError, match=r"one video, got 'a\.jpg'"),
+        open_table(tmp_path / "u.txt") as table,
+    ):
+        table.write(RESULT, source="a.jpg")
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet", ".json"])
 def test_an_error_leaves_only_the_partial_file(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"t{suffix}"
     with pytest.raises(RuntimeError, match="mine"), open_table(path) as table:

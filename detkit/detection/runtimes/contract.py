@@ -6,11 +6,13 @@ To add a library: a file beside this one with a subclass of `Runtime` and a func
 
 from __future__ import annotations
 
+import logging
 import re
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +22,9 @@ from detkit.detection.model_files import ModelFormat
 from detkit.errors import ModelLoadError
 
 RuntimeName = Literal["auto", "ultralytics", "openvino", "onnxruntime"]
-Precision = Literal["auto", "fp32", "bf16", "fp16"]
+Precision = Literal["auto", "fp32", "bf16", "fp16", "int8"]
+
+_logger = logging.getLogger("detkit.detection")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +40,7 @@ class LoadOptions:
         trust_weights: Whether a checkpoint may run code of its own.
         num_threads: Most CPU threads for one pass; `None` leaves it to the library.
         image_size: Longest side in pixels, or (height, width); `None` takes the model's own.
+        on_progress: Told in a few words what is going to take long.
     """
 
     path: Path
@@ -45,18 +50,29 @@ class LoadOptions:
     trust_weights: bool = False
     num_threads: int | None = None
     image_size: int | tuple[int, int] | None = None
+    on_progress: Callable[[str], None] | None = None
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"auto|cpu|mps|cuda(:\d{1,3})?", str(self.device)):
             raise ModelLoadError(
                 f"device must be 'cpu', 'cuda', 'cuda:1', 'mps' or 'auto', got {self.device!r}"
             )
-        if self.precision not in ("auto", "fp32", "bf16", "fp16"):
+        if self.precision not in get_args(Precision):
             raise ModelLoadError(
-                f"precision must be 'auto', 'fp32', 'bf16' or 'fp16', got {self.precision!r}"
+                f"precision must be one of {', '.join(get_args(Precision))}, got {self.precision!r}"
             )
         if self.num_threads is not None and self.num_threads < 1:
             raise ModelLoadError(f"num_threads must be at least 1, got {self.num_threads!r}")
+
+    def tell(self, text: str) -> None:
+        """Say what is going to take long, to the log and to whoever asked to be told."""
+        _logger.info("%s", text)
+        if self.on_progress is not None:
+            self.on_progress(text)
+
+
+class NotConvertibleError(ModelLoadError):
+    """A library cannot be given this network here; another one may still run it."""
 
 
 class Runtime(ABC):

@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from detkit.detection.environment import quiet_environment
+from detkit.detection.environment import import_openvino
 from detkit.detection.model_facts import (
     ANY,
     MAX_TEXT_LENGTH,
+    Layout,
     ModelFacts,
     judge_input,
     judge_output,
@@ -49,10 +50,7 @@ def the_core() -> Any:
     global _core
     with _core_lock:
         if _core is None:
-            quiet_environment()
-            import openvino
-
-            _core = openvino.Core()
+            _core = import_openvino().Core()
         return _core
 
 
@@ -71,10 +69,13 @@ def open_runtime(options: LoadOptions) -> Runtime:
     metadata = _read_metadata(path)
     require_detection(metadata)
     core = the_core()
-    precision = _choose_precision(core, options.precision)
     try:
         model = core.read_model(path)
         facts = _read_facts(model, metadata, options)
+        is_int8 = metadata.get("precision") == "int8"
+        _check_int8(path, options.precision, is_int8)
+        rest = "auto" if is_int8 else options.precision
+        precision = _choose_precision(core, rest, facts.layout)
         config: dict[str, object] = {
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_PRECISION_HINT": _HINTS[precision][0],
@@ -83,9 +84,11 @@ def open_runtime(options: LoadOptions) -> Runtime:
             config["INFERENCE_NUM_THREADS"] = options.num_threads
         networks = _Networks(core, _with_uint8_input(model), config)
         networks.get(facts.size_hw)
+    except ModelLoadError:
+        raise
     except (RuntimeError, MemoryError) as error:
         raise ModelLoadError(f"OpenVINO cannot load {path.name}: {_reason(error)}") from error
-    return OpenVinoRuntime(networks, facts, precision)
+    return OpenVinoRuntime(networks, facts, "int8" if is_int8 else precision, path)
 
 
 class OpenVinoRuntime(Runtime):
@@ -94,9 +97,12 @@ class OpenVinoRuntime(Runtime):
     device = "cpu"
     library = "openvino"
 
-    def __init__(self, networks: _Networks, facts: ModelFacts, precision: str) -> None:
+    def __init__(
+        self, networks: _Networks, facts: ModelFacts, precision: str, source: Path
+    ) -> None:
         self.facts = facts
         self.precision = precision
+        self.source = source  # the file that the network was read from
         self._networks = networks
         self._requests: dict[object, Any] = {}
         for key, compiled in networks.compiled():
@@ -121,7 +127,7 @@ class OpenVinoRuntime(Runtime):
 
     def replicate(self) -> OpenVinoRuntime:
         """A runtime with requests of its own on the same compiled networks."""
-        return OpenVinoRuntime(self._networks, self.facts, self.precision)
+        return OpenVinoRuntime(self._networks, self.facts, self.precision, self.source)
 
     def close(self) -> None:
         """Drop the requests, and with the last replica the networks."""
@@ -199,10 +205,39 @@ def _read_metadata(path: Path) -> dict[str, object]:
     return dict(loaded) if isinstance(loaded, dict) else {}
 
 
-def _choose_precision(core: Any, wanted: str) -> str:
+def write_metadata(facts: ModelFacts, folder: Path, **more: str) -> None:
+    """Write what a network says of itself beside it, where `open_runtime` looks for it."""
+    import yaml
+
+    said = {
+        "task": "detect",
+        "names": dict(facts.class_names),
+        "stride": facts.stride,
+        "imgsz": list(facts.size_hw),
+        "end2end": facts.layout == "rows",
+        **more,
+    }
+    (folder / "metadata.yaml").write_text(yaml.safe_dump(said), encoding="utf-8")
+
+
+def _check_int8(path: Path, wanted: str, is_int8: bool) -> None:
+    """An int8 network is one on disk already, made by `optimize`; its rest is in bf16 or fp32."""
+    if wanted == "int8" and not is_int8:
+        raise ModelLoadError(
+            f"there is no int8 version of {path.name}: make one with detector.optimize(images), "
+            "on some hundred images of your own"
+        )
+    if is_int8 and wanted not in ("auto", "int8"):
+        raise ModelLoadError(
+            f"{path.name} is an int8 network: precision must be 'auto' or 'int8', got {wanted!r}"
+        )
+
+
+def _choose_precision(core: Any, wanted: str, layout: Layout) -> str:
     native = list(core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
     if wanted == "auto":
-        return "bf16" if "BF16" in native else "fp32"
+        # Rows hold class ids as numbers, and bfloat16 counts to 256.
+        return "bf16" if "BF16" in native and layout == "anchors" else "fp32"
     if wanted != "fp32" and _HINTS[wanted][1] not in native:
         raise ModelLoadError(
             f"precision {wanted!r} is not native to this CPU; it has "
@@ -233,15 +268,15 @@ def _lengths(partial_shape: Any) -> tuple[int, ...]:
 
 def _with_uint8_input(model: Any) -> Any:
     """The same network, taking `(1, h, w, 3)` uint8 and dividing by 255 itself."""
-    from openvino import Layout, Type
+    import openvino
     from openvino.preprocess import PrePostProcessor
 
     steps = PrePostProcessor(model)
     image = steps.input()
-    image.tensor().set_element_type(Type.u8).set_layout(Layout("NHWC"))
-    image.model().set_layout(Layout("NCHW"))
-    image.preprocess().convert_element_type(Type.f32).scale(255.0)
-    steps.output().tensor().set_element_type(Type.f32)
+    image.tensor().set_element_type(openvino.Type.u8).set_layout(openvino.Layout("NHWC"))
+    image.model().set_layout(openvino.Layout("NCHW"))
+    image.preprocess().convert_element_type(openvino.Type.f32).scale(255.0)
+    steps.output().tensor().set_element_type(openvino.Type.f32)
     return steps.build()
 
 

@@ -36,7 +36,10 @@ class TorchRuntime(Runtime):
         self.device = device
         self.precision = precision
         self._dtype = torch.float16 if precision == "fp16" else torch.float32
-        self._network = network.to(device=device, dtype=self._dtype)
+        # The letterboxed pixels lie channels last already. Tensor cores read this layout as it is;
+        # on a CPU the results are to be the very digits of ultralytics.
+        self._layout = torch.channels_last if device.startswith("cuda") else torch.contiguous_format
+        self._network = network.to(device=device, dtype=self._dtype, memory_format=self._layout)
         self._num_threads = num_threads
         # On a CPU a batch is slower than its images one by one, and would let the size of the
         # batch reach the last digit of the result.
@@ -51,7 +54,8 @@ class TorchRuntime(Runtime):
         try:
             with torch.inference_mode():
                 pixels = torch.from_numpy(batch).to(self.device).permute(0, 3, 1, 2)
-                output = self._network(pixels.to(self._dtype).contiguous() / 255)
+                pixels = pixels.to(self._dtype).contiguous(memory_format=self._layout)
+                output = self._network(pixels / 255)
                 raw: npt.NDArray[np.float32] = output.float().cpu().numpy()
         except torch.OutOfMemoryError:
             torch.cuda.empty_cache()
@@ -113,13 +117,15 @@ def choose_device(wanted: str) -> str:
 
 
 def choose_precision(device: str, wanted: str) -> str:
-    """The number format on this device: "fp32", or "fp16" where it was asked for on a GPU.
+    """The number format on this device; "auto" is "fp16" on an NVIDIA GPU and "fp32" elsewhere.
 
     Raises:
         ModelLoadError: If torch does not offer it here.
     """
-    if wanted in ("auto", "fp32"):
-        return "fp32"
+    if wanted == "auto":
+        return "fp16" if device.startswith("cuda") else "fp32"
+    if wanted == "fp32":
+        return wanted
     if wanted == "fp16" and device != "cpu":
         return "fp16"
     raise ModelLoadError(

@@ -33,15 +33,25 @@ def open_runtime(options: LoadOptions) -> Runtime:
             device or precision that is not there.
         ImportError: If torch or ultralytics is not installed.
     """
-    tasks = import_ultralytics()
+    import_ultralytics()
     device = choose_device(options.device)
     precision = choose_precision(device, options.precision)
-    checkpoint = _read(tasks, options.path, options.trust_weights)
-    network, facts = _prepare(checkpoint, options)
+    network, facts = load_network(options)
     runtime = TorchRuntime(network, facts, device, precision, options.num_threads)
     # Builds what the first pass builds, and shows that the network runs at all.
     runtime.warm_up()
     return runtime
+
+
+def load_network(options: LoadOptions) -> tuple[Any, ModelFacts]:
+    """The torch module of a YOLO detection checkpoint, ready to run, and its facts.
+
+    Raises:
+        ModelLoadError: If it is damaged, would run code, or is no detection model.
+        ImportError: If torch or ultralytics is not installed.
+    """
+    tasks = import_ultralytics()
+    return _prepare(_read(tasks, options.path, options.trust_weights), options)
 
 
 def _read(tasks: Any, path: Path, trust_weights: bool) -> dict[str, Any]:
