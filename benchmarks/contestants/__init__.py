@@ -21,6 +21,7 @@ REGISTRY = (
     "detkit_fp32",
     "detkit_auto",
     "raw_openvino",
+    "raw_openvino_alone",
 )
 SCENARIOS = ("arrays", "folder", "video")
 # From a video file to results, and to a video file with boxes: see `video_benchmark.py`.
