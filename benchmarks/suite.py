@@ -80,7 +80,7 @@ def prepared(num_images: int, checkpoint: Path | None = None) -> Iterator[Setup]
         weights, onnx = sample_model_path(".pt"), sample_model_path(".onnx")
         if checkpoint is not None:
             weights = Path(shutil.copy(checkpoint, root))
-            onnx = _export(weights)
+            onnx = export_onnx(weights)
         yield Setup(weights, onnx, root / "images", root / "clip.mp4", usable_cores(), root)
 
 
@@ -161,7 +161,8 @@ def _write_clip(path: Path, num_frames: int) -> None:
         writer.release()
 
 
-def _export(weights: Path) -> Path:
+def export_onnx(weights: Path) -> Path:
+    """The same network as an ONNX file beside its checkpoint."""
     from detkit.detection.environment import quiet_environment
 
     quiet_environment()

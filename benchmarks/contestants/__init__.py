@@ -16,12 +16,17 @@ REGISTRY = (
     "ultralytics_threads",
     "ultralytics_openvino",
     "supervision_loop",
+    "supervision_video",
     "naive_pool",
     "ray_serve",
     "detkit_fp32",
     "detkit_auto",
+    "raw_openvino",
+    "raw_openvino_alone",
 )
 SCENARIOS = ("arrays", "folder", "video")
+# From a video file to results, and to a video file with boxes: see `video_benchmark.py`.
+VIDEO_SCENARIOS = ("file_to_results", "file_to_file")
 
 
 def load(name: str) -> ModuleType:

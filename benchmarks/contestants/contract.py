@@ -55,6 +55,13 @@ class Setup:
         """The images in memory, as ultralytics takes them."""
         return [np.ascontiguousarray(image[..., ::-1]) for image in self.rgb_arrays()]
 
+    def first_bgr(self) -> npt.NDArray[np.uint8]:
+        """The first frame of the video, as ultralytics takes it."""
+        from detkit.video import VideoSource
+
+        frame = next(iter(VideoSource(self.video)))
+        return np.ascontiguousarray(frame.image[..., ::-1])
+
 
 @dataclass(frozen=True)
 class Found:
@@ -62,6 +69,17 @@ class Found:
 
     boxes: npt.NDArray[np.float32]
     classes: npt.NDArray[np.int64]
+
+
+def frames_in(video: Path) -> int:
+    """How many frames a video file announces; nothing is decoded."""
+    import cv2
+
+    capture = cv2.VideoCapture(str(video))
+    try:
+        return int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
+    finally:
+        capture.release()
 
 
 Work = Callable[[], list[Found]]

@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from benchmarks.contestants.contract import CONFIDENCE, IOU, Found, Setup, Work, of_detkit
+import asyncio
+
+from benchmarks.contestants.contract import (
+    CONFIDENCE,
+    IOU,
+    Found,
+    Setup,
+    Work,
+    frames_in,
+    of_detkit,
+)
 from detkit import AsyncDetector, DetectionResult, YOLOv8Detector
 from detkit.detection.runtimes.contract import Precision
 
@@ -51,6 +61,27 @@ def video(setup: Setup, precision: Precision = "fp32") -> Work:
     def work() -> list[Found]:
         pairs = detect_video(engine, setup.video)
         return [of_detkit(o) for _, o in pairs if isinstance(o, DetectionResult)]
+
+    return work
+
+
+def file_to_file(setup: Setup, precision: Precision = "fp32") -> Work:
+    """The clip's path; the annotated clip is H.264."""
+    from detkit.pipeline import annotate_video
+
+    engine = open_engine(setup, precision)
+    target = setup.scratch / "out.mp4"
+
+    def work() -> list[Found]:
+        found: list[Found] = []
+
+        def keep(frame: object, outcome: object) -> None:
+            assert isinstance(outcome, DetectionResult)
+            found.append(of_detkit(outcome))
+
+        asyncio.run(annotate_video(engine, setup.video, target, on_frame=keep))
+        assert frames_in(target) == len(found), "frames are missing in the file"
+        return found
 
     return work
 
