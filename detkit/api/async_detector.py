@@ -7,6 +7,7 @@ is in `engine.py` and below. Knows arrays and results; never files, videos or ta
 from __future__ import annotations
 
 import asyncio
+import warnings
 import weakref
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Sequence
 from concurrent.futures import Future
@@ -26,6 +27,7 @@ from detkit.api.lifetime import abandon
 from detkit.api.replies import FUTURE_REPLY, LoopReplies, Reply
 from detkit.api.statistics import EngineStatistics
 from detkit.detection.abstract import DEFAULT_SETTINGS, AbstractDetector, DetectionSettings
+from detkit.detection.threads import usable_cores
 from detkit.errors import (
     DetectorClosed,
     DroppedError,
@@ -75,6 +77,9 @@ class AsyncDetector:
             `DroppedError`.
         hang_timeout_s: A call of the detector that takes longer than this ends with
             `WorkerHungError` and its worker is replaced. None (the default): wait for ever.
+        num_threads: CPU threads of all workers together, divided among them by detectors that can
+            tell their library, as `YOLOv8Detector` does. None: what the detector was loaded with,
+            else all cores that the process may use. More workers than threads share them.
 
     Raises:
         ValueError: If a number is out of range.
@@ -100,6 +105,7 @@ class AsyncDetector:
         max_queue_size: int = 1024,
         overflow: Overflow = "block",
         hang_timeout_s: float | None = None,
+        num_threads: int | None = None,
     ) -> None:
         if overflow not in ("block", "reject", "drop_oldest"):
             raise ValueError(f"overflow must be block, reject or drop_oldest, got {overflow!r}")
@@ -114,7 +120,16 @@ class AsyncDetector:
             max_queue_size=_at_least_one(max_queue_size, "max_queue_size"),
             overflow=overflow,
             hang_timeout_s=hang_timeout_s,
+            num_threads=None if num_threads is None else _at_least_one(num_threads, "num_threads"),
         )
+        self._given_threads = num_threads
+        if self._engine.threads.num_threads > usable_cores():
+            warnings.warn(
+                f"{self._engine.threads.num_threads} threads for {usable_cores()} cores: they "
+                "take turns, which is slower; leave num_threads out to use the cores there are",
+                RuntimeWarning,
+                stacklevel=2,
+            )
         self._loops: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, LoopReplies] = (
             weakref.WeakKeyDictionary()
         )
@@ -365,9 +380,10 @@ class AsyncDetector:
 
         Returns:
             `max_workers`, `default_batch_size`, `shutdown`, `detector_loaded`, further settings,
-            and one entry per field of `EngineStatistics`.
+            `num_threads` of all workers and `threads_per_worker` of each, and one entry per field
+            of `EngineStatistics`.
         """
-        batcher = self._engine.batcher
+        batcher, threads = self._engine.batcher, self._engine.threads
         return {
             "max_workers": self.max_workers,
             "default_batch_size": self.default_batch_size,
@@ -376,6 +392,8 @@ class AsyncDetector:
             "batch_timeout_s": batcher.batch_timeout_s,
             "max_queue_size": batcher.max_queue_size,
             "overflow": batcher.overflow,
+            "num_threads": threads.num_threads,
+            "threads_per_worker": threads.threads_per_call,
             **asdict(self.statistics()),
         }
 
@@ -455,6 +473,7 @@ class AsyncDetector:
             "max_queue_size": batcher.max_queue_size,
             "overflow": batcher.overflow,
             "hang_timeout_s": self._hang_timeout_s,
+            "num_threads": self._given_threads,
         }
         arguments = (self.detector, self.max_workers, self.default_batch_size)
         return (partial(AsyncDetector, **options), arguments)

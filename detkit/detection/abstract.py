@@ -91,6 +91,10 @@ class AbstractDetector(ABC):
       without it gets `confidence_threshold`, `classes` and `max_detections` applied to its
       results by the engine.
     * `class_names`: mapping from class id to name. `model_name`: text.
+    * `share_threads(num_threads, num_workers)`: so many CPU threads are there for all workers
+      together, and so many workers there may be. Told by the engine before its first call and when
+      a number changes, perhaps while `detect` runs, to the detector that it was given, whose
+      replicas keep to it as well. `num_threads`: how many its user gave it, or `None`.
 
     `detkit.testing.check_detector(detector)` tells whether an implementation keeps to this.
 

@@ -11,11 +11,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from os import PathLike
 
+import cv2
+
 from detkit.detection.abstract import AbstractDetector, DetectionSettings
 from detkit.detection.loaded_model import LoadedModel, Thresholds
 from detkit.detection.model_files import find_model
 from detkit.detection.runtimes.contract import LoadOptions, Precision, RuntimeName
 from detkit.detection.runtimes.selection import open_runtime
+from detkit.detection.threads import divide_threads
 from detkit.errors import DetectorNotLoadedError
 from detkit.images import RGBImage, validate_image
 from detkit.results import DetectionResult
@@ -56,6 +59,7 @@ class YOLOv8Detector(AbstractDetector):
         self._lock = threading.Lock()
         self._loaded: LoadedModel | None = None
         self._arguments: _LoadArguments | None = None
+        self._thread_share: tuple[int, int] | None = None
 
     def load_model(
         self,
@@ -91,7 +95,8 @@ class YOLOv8Detector(AbstractDetector):
                 which nearly doubles speed and moves scores by about 0.01.
             trust_weights: Whether a `.pt` file may run code of its own while it is loaded.
                 Only for files whose origin you trust.
-            num_threads: Most CPU threads for one pass.
+            num_threads: Most CPU threads, of this detector and its copies together; all that the
+                process may use by default.
             confidence_threshold: Keep detections with a score of at least this, in [0, 1].
             iou_threshold: Overlap above which the weaker of two boxes is dropped, in [0, 1].
             max_detections: Most detections in one image.
@@ -134,6 +139,9 @@ class YOLOv8Detector(AbstractDetector):
         with self._lock:
             self._release()
             self._loaded, self._arguments = loaded, arguments
+        if self._thread_share is not None:
+            told, num_workers = self._thread_share
+            loaded.runtime.share_threads(num_threads or told, num_workers)
 
     def detect(
         self, image: RGBImage, *, settings: DetectionSettings | None = None
@@ -207,6 +215,28 @@ class YOLOv8Detector(AbstractDetector):
             replica._arguments = self._arguments
             replica._loaded = LoadedModel(loaded.runtime.replicate(), loaded.name, loaded.defaults)
         return replica
+
+    @property
+    def num_threads(self) -> int | None:
+        """Most CPU threads that `load_model` was told to use; `None` for all."""
+        return self._arguments.num_threads if self._arguments else None
+
+    def share_threads(self, num_threads: int, num_workers: int) -> None:
+        """Keep to so many CPU threads, with all copies together, from the next call on.
+
+        `AsyncDetector` calls this. A lone call takes all of them; calls that overlap, each on its
+        own copy, divide them. What was told last holds. OpenCV, whose threads belong to the whole
+        process, is given the share of one worker.
+
+        Args:
+            num_threads: For all copies together, at least 1.
+            num_workers: How many copies there may be; more than threads share these.
+        """
+        self._thread_share = num_threads, num_workers
+        cv2.setNumThreads(divide_threads(num_threads, num_workers).threads_per_call)
+        loaded = self._loaded
+        if loaded is not None:
+            loaded.runtime.share_threads(num_threads, num_workers)
 
     def close(self) -> None:
         """Release the model's memory. Idempotent; `load_model` makes it usable again."""
