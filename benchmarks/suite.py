@@ -21,9 +21,9 @@ from benchmarks.contestants import contestants_of, load, missing_packages
 from benchmarks.contestants.contract import Found, Setup
 from benchmarks.processes import ContestantError, RemoteContestant
 from detkit.benchmark import BenchmarkRun, Offline
-from detkit.benchmark.machine import usable_cores
 from detkit.benchmark.runner import Turns, take_turns
 from detkit.boxes import Agreement, agreement
+from detkit.detection.threads import usable_cores
 from detkit.samples import clip, sample_model_path, scene
 
 # Every contestant must agree with the first: boxes of the same class that overlap by 0.9, F1 of

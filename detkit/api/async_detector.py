@@ -55,6 +55,9 @@ class AsyncDetector(EngineControls):
             `DroppedError`.
         hang_timeout_s: A call of the detector that takes longer than this ends with
             `WorkerHungError` and its worker is replaced. None (the default): wait for ever.
+        num_threads: CPU threads of all workers together, divided among them by detectors that can
+            tell their library, as `YOLOv8Detector` does. None: what the detector was loaded with,
+            else all cores that the process may use. More workers than threads share them.
 
     Raises:
         ValueError: If a number is out of range.

@@ -6,6 +6,7 @@ What every face of an engine has, however images are handed in. Knows the engine
 from __future__ import annotations
 
 import asyncio
+import warnings
 import weakref
 from collections.abc import Iterable
 from dataclasses import asdict
@@ -22,6 +23,7 @@ from detkit.api.replies import LoopReplies
 from detkit.api.statistics import EngineStatistics
 from detkit.api.tuning import registered_tuner
 from detkit.api.unfinished import Outcomes
+from detkit.detection.threads import usable_cores
 from detkit.images import RGBImage
 
 if TYPE_CHECKING:
@@ -44,6 +46,7 @@ class EngineControls:
         max_queue_size: int = 1024,
         overflow: Overflow = "block",
         hang_timeout_s: float | None = None,
+        num_threads: int | None = None,
     ) -> None:
         if overflow not in ("block", "reject", "drop_oldest"):
             raise ValueError(f"overflow must be block, reject or drop_oldest, got {overflow!r}")
@@ -58,7 +61,16 @@ class EngineControls:
             max_queue_size=at_least_one(max_queue_size, "max_queue_size"),
             overflow=overflow,
             hang_timeout_s=hang_timeout_s,
+            num_threads=None if num_threads is None else at_least_one(num_threads, "num_threads"),
         )
+        self._given_threads = num_threads
+        if self._engine.threads.num_threads > usable_cores():
+            warnings.warn(
+                f"{self._engine.threads.num_threads} threads for {usable_cores()} cores: they "
+                "take turns, which is slower; leave num_threads out to use the cores there are",
+                RuntimeWarning,
+                stacklevel=2,
+            )
         self._loops: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, LoopReplies] = (
             weakref.WeakKeyDictionary()
         )
@@ -149,9 +161,10 @@ class EngineControls:
 
         Returns:
             `max_workers`, `default_batch_size`, `shutdown`, `detector_loaded`, further settings,
-            and one entry per field of `EngineStatistics`.
+            `num_threads` of all workers and `threads_per_worker` of each, and one entry per field
+            of `EngineStatistics`.
         """
-        batcher = self._engine.batcher
+        batcher, threads = self._engine.batcher, self._engine.threads
         return {
             "max_workers": self.max_workers,
             "default_batch_size": self.default_batch_size,
@@ -160,6 +173,8 @@ class EngineControls:
             "batch_timeout_s": batcher.batch_timeout_s,
             "max_queue_size": batcher.max_queue_size,
             "overflow": batcher.overflow,
+            "num_threads": threads.num_threads,
+            "threads_per_worker": threads.threads_per_call,
             **asdict(self.statistics()),
         }
 
@@ -239,6 +254,7 @@ class EngineControls:
             "max_queue_size": batcher.max_queue_size,
             "overflow": batcher.overflow,
             "hang_timeout_s": self._hang_timeout_s,
+            "num_threads": self._given_threads,
         }
         arguments = (self.detector, self.max_workers, self.default_batch_size)
         return (partial(type(self), **options), arguments)

@@ -21,6 +21,7 @@ from detkit.api.statistics import EngineStatistics, Recorder
 from detkit.api.waiting import HEARTBEAT_S
 from detkit.api.workers import Done, Failed, ImageItem, Outcome
 from detkit.detection.abstract import DEFAULT_SETTINGS, DetectionSettings
+from detkit.detection.threads import ThreadLayout, divide_threads, usable_cores
 from detkit.errors import (
     CircuitOpenError,
     DetectionTimeoutError,
@@ -70,8 +71,10 @@ class Engine:
         max_queue_size: int,
         overflow: Overflow,
         hang_timeout_s: float | None,
+        num_threads: int | None = None,
     ) -> None:
         self.facts = DetectorFacts(detector)
+        self._given_threads = num_threads
         # Re-entrant, because a garbage collection inside it may run a finalizer that needs it.
         self._lock = threading.RLock()
         self._space = threading.Condition(self._lock)
@@ -83,6 +86,7 @@ class Engine:
         self._closing = False
         self._last_key = BatchKey(None)
         self._is_forked = False
+        self.share_threads()
         close_at_exit(self)
 
     # -- from the caller's side ---------------------------------------------------------------
@@ -242,6 +246,18 @@ class Engine:
             self.pool.wake_all_locked()
             if not self._closing:
                 self.pool.wake_locked(len(self.batcher))
+        if max_workers is not None:
+            self.share_threads()
+
+    @property
+    def threads(self) -> ThreadLayout:
+        """CPU threads of all workers together, and how many workers have some of their own."""
+        wanted = self._given_threads or self.facts.num_threads or usable_cores()
+        return divide_threads(wanted, self.pool.max_workers)
+
+    def share_threads(self) -> None:
+        """Tell the detector how many threads and workers there are, if it wants to know."""
+        self.facts.share_threads(self.threads.num_threads, self.pool.max_workers)
 
     def replace_detector(self, detector: Any) -> None:
         """Go on with another detector of the same kind; what is in a call ends with the old one.
@@ -250,6 +266,7 @@ class Engine:
             TypeError: If `detector` has no `detect` method.
         """
         facts = DetectorFacts(detector)
+        facts.share_threads(self.threads.num_threads, self.pool.max_workers)
         with self._lock:
             self.facts = facts
             self._last_key = BatchKey(None)

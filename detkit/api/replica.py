@@ -7,6 +7,7 @@ stranger's detector leaves out. Knows no queue, no thread but one lock per objec
 from __future__ import annotations
 
 import inspect
+import logging
 import os
 import threading
 import weakref
@@ -17,9 +18,11 @@ from typing import Any
 import numpy as np
 
 from detkit.detection.abstract import DEFAULT_SETTINGS, DetectionSettings
-from detkit.errors import DetectorContractError, UnsupportedSettingError
+from detkit.errors import DetectorContractError, UnsupportedSettingError, describe
 from detkit.images import RGBImage
 from detkit.results import DetectionResult
+
+logger = logging.getLogger("detkit")
 
 
 class Replica:
@@ -180,6 +183,22 @@ class DetectorFacts:
         name = getattr(self.detector, "model_name", None) or type(self.detector).__name__
         names = getattr(self.detector, "class_names", None)
         return {"class_names": names if names is not None else {}, "model": name}
+
+    @property
+    def num_threads(self) -> int | None:
+        """CPU threads that its user gave the detector, if it says so."""
+        said = getattr(self.detector, "num_threads", None)
+        return said if isinstance(said, int) and said > 0 else None
+
+    def share_threads(self, num_threads: int, num_workers: int) -> None:
+        """Tell the detector its threads, if it has an ear for that."""
+        tell = getattr(self.detector, "share_threads", None)
+        if tell is None:
+            return
+        try:
+            tell(num_threads, num_workers)
+        except Exception as error:  # noqa: BLE001  a stranger's; it can detect all the same
+            logger.warning("the detector took no thread budget: %s", describe(error))
 
     def shape_key(self, image: RGBImage) -> Hashable:
         """The detector's batch key of an image, or the image's shape."""

@@ -6,7 +6,6 @@ Reads the system; knows no detector and no measurement.
 from __future__ import annotations
 
 import hashlib
-import math
 import os
 import platform
 from collections.abc import Mapping
@@ -15,6 +14,8 @@ from importlib import metadata
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
+
+from detkit.detection.threads import usable_cores
 
 # Instruction sets that decide how fast a network runs on a CPU.
 _TELLING_FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_tile", "asimd", "bf16")
@@ -93,25 +94,6 @@ def describe_machine() -> Machine:
         python=platform.python_version(),
         packages={name: v for name in _PACKAGES if (v := _version(name)) is not None},
     )
-
-
-def usable_cores() -> int:
-    """Cores that this process may use: affinity, and in a container its quota."""
-    if hasattr(os, "sched_getaffinity"):
-        cores = len(os.sched_getaffinity(0))
-    else:
-        cores = os.cpu_count() or 1
-    quota = _quota_cores()
-    return cores if quota is None else max(1, min(cores, quota))
-
-
-def _quota_cores() -> int | None:
-    """Cores that control group v2 grants, rounded up; None without a limit."""
-    try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-        return None if quota == "max" else math.ceil(int(quota) / int(period))
-    except (OSError, ValueError, ZeroDivisionError):
-        return None
 
 
 def _processor() -> str:

@@ -93,6 +93,10 @@ class AbstractDetector(ABC):
     * `class_names`: mapping from class id to name. `model_name`: text.
     * `load_choices(num_threads)` and `reload(**choice)`: other ways to load the same model, as
       `YOLOv8Detector` has them; tuning tries them.
+    * `share_threads(num_threads, num_workers)`: so many CPU threads are there for all workers
+      together, and so many workers there may be. Told by the engine before its first call and when
+      a number changes, perhaps while `detect` runs, to the detector that it was given, whose
+      replicas keep to it as well. `num_threads`: how many its user gave it, or `None`.
 
     `detkit.testing.check_detector(detector)` tells whether an implementation keeps to this.
 

@@ -15,6 +15,8 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, Literal
 
+import cv2
+
 from detkit.detection.abstract import AbstractDetector, DetectionSettings
 from detkit.detection.loaded_model import LoadedModel, Thresholds
 from detkit.detection.model_files import find_model
@@ -23,6 +25,7 @@ from detkit.detection.optimize import ImageOrPath, optimize
 from detkit.detection.optimized_models import find_optimized
 from detkit.detection.runtimes.contract import LoadOptions, Precision, RuntimeName
 from detkit.detection.runtimes.selection import installed_runtimes, open_runtime
+from detkit.detection.threads import divide_threads
 from detkit.errors import DetectorNotLoadedError, UnsupportedSettingError
 from detkit.images import RGBImage, validate_image
 from detkit.results import DetectionResult
@@ -65,6 +68,7 @@ class YOLOv8Detector(AbstractDetector):
         self._arguments: _LoadArguments | None = None
         # What the first of a row of `reload` was allowed to choose; None: no more than this one.
         self._allowed: _LoadArguments | None = None
+        self._thread_share: tuple[int, int] | None = None
 
     def load_model(
         self,
@@ -101,7 +105,8 @@ class YOLOv8Detector(AbstractDetector):
                 `optimize` made of this model.
             trust_weights: Whether a `.pt` file may run code of its own while it is loaded.
                 Only for files whose origin you trust.
-            num_threads: Most CPU threads for one pass.
+            num_threads: Most CPU threads, of this detector and its copies together; all that the
+                process may use by default.
             confidence_threshold: Keep detections with a score of at least this, in [0, 1].
             iou_threshold: Overlap above which the weaker of two boxes is dropped, in [0, 1].
             max_detections: Most detections in one image.
@@ -145,6 +150,9 @@ class YOLOv8Detector(AbstractDetector):
         with self._lock:
             self._release()
             self._loaded, self._arguments, self._allowed = loaded, arguments, None
+        if self._thread_share is not None:
+            told, num_workers = self._thread_share
+            loaded.runtime.share_threads(num_threads or told, num_workers)
 
     def detect(
         self, image: RGBImage, *, settings: DetectionSettings | None = None
@@ -340,6 +348,28 @@ class YOLOv8Detector(AbstractDetector):
         other.load_model(**{**asdict(self._arguments), **changes})
         other._allowed = self._allowed or self._arguments
         return other
+
+    @property
+    def num_threads(self) -> int | None:
+        """Most CPU threads that `load_model` was told to use; `None` for all."""
+        return self._arguments.num_threads if self._arguments else None
+
+    def share_threads(self, num_threads: int, num_workers: int) -> None:
+        """Keep to so many CPU threads, with all copies together, from the next call on.
+
+        `AsyncDetector` calls this. A lone call takes all of them; calls that overlap, each on its
+        own copy, divide them. What was told last holds. OpenCV, whose threads belong to the whole
+        process, is given the share of one worker.
+
+        Args:
+            num_threads: For all copies together, at least 1.
+            num_workers: How many copies there may be; more than threads share these.
+        """
+        self._thread_share = num_threads, num_workers
+        cv2.setNumThreads(divide_threads(num_threads, num_workers).threads_per_call)
+        loaded = self._loaded
+        if loaded is not None:
+            loaded.runtime.share_threads(num_threads, num_workers)
 
     def close(self) -> None:
         """Release the model's memory. Idempotent; `load_model` makes it usable again."""

@@ -25,9 +25,11 @@ def load(path, **options) -> YOLOv8Detector:
     return detector
 
 
-@pytest.fixture(scope="module", params=FORMATS)
+@pytest.fixture(scope="module", params=[*FORMATS, "tiny_pt with torch"])
 def detector(request) -> YOLOv8Detector:
-    return load(request.getfixturevalue(request.param))
+    name, _, library = request.param.partition(" with ")
+    runtime = "ultralytics" if library else "auto"
+    return load(request.getfixturevalue(name), runtime=runtime)
 
 
 def test_it_says_what_it_is(detector):

@@ -38,7 +38,7 @@ class LoadOptions:
         precision: Number format of the arithmetic; "auto" takes the fastest that the
             hardware has natively and that keeps detections as they are.
         trust_weights: Whether a checkpoint may run code of its own.
-        num_threads: Most CPU threads for one pass; `None` leaves it to the library.
+        num_threads: Most CPU threads for all calls at once; `None` for all usable cores.
         image_size: Longest side in pixels, or (height, width); `None` takes the model's own.
         on_progress: Told in a few words what is going to take long.
     """
@@ -110,6 +110,16 @@ class Runtime(ABC):
     @abstractmethod
     def replicate(self) -> Runtime:
         """A second runtime that shares nothing which `infer` changes, as warm as this one."""
+
+    def share_threads(self, num_threads: int, num_workers: int) -> None:  # noqa: B027  see below
+        """From the next call on, keep to these CPU threads, with all replicas together.
+
+        May be called from any thread, also during `infer`. A runtime on an accelerator ignores it.
+
+        Args:
+            num_threads: For all calls at once together.
+            num_workers: How many calls at once there may be; more than `num_threads` share them.
+        """
 
     def close(self) -> None:  # noqa: B027  most have nothing to release
         """Release memory; the object is not used afterwards."""

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from detkit.detection.model_facts import ModelFacts
 from detkit.detection.runtimes.contract import Runtime
+from detkit.detection.threads import ThreadPlan
 from detkit.errors import ModelLoadError, describe
 
 
@@ -29,7 +30,7 @@ class TorchRuntime(Runtime):
         facts: ModelFacts,
         device: str,
         precision: str,
-        num_threads: int | None,
+        plan: ThreadPlan,
     ) -> None:
         import torch
 
@@ -40,7 +41,7 @@ class TorchRuntime(Runtime):
         # on a CPU the results are to be the very digits of ultralytics.
         self._layout = torch.channels_last if device.startswith("cuda") else torch.contiguous_format
         self._network = network.to(device=device, dtype=self._dtype, memory_format=self._layout)
-        self._num_threads = num_threads
+        self._plan = plan
         # On a CPU a batch is slower than its images one by one, and would let the size of the
         # batch reach the last digit of the result.
         self.facts = facts if device != "cpu" else replace(facts, max_batch_size=1)
@@ -49,10 +50,10 @@ class TorchRuntime(Runtime):
         """See `Runtime.infer`."""
         import torch
 
-        if self._num_threads is not None and torch.get_num_threads() != self._num_threads:
-            torch.set_num_threads(self._num_threads)
         try:
-            with torch.inference_mode():
+            with self._plan.call() as layout, torch.inference_mode():
+                if self.device == "cpu" and torch.get_num_threads() != layout.threads_per_call:
+                    torch.set_num_threads(layout.threads_per_call)  # of this thread alone
                 pixels = torch.from_numpy(batch).to(self.device).permute(0, 3, 1, 2)
                 pixels = pixels.to(self._dtype).contiguous(memory_format=self._layout)
                 output = self._network(pixels / 255)
@@ -84,9 +85,13 @@ class TorchRuntime(Runtime):
     def replicate(self) -> TorchRuntime:
         """A runtime with a copy of the network, run once."""
         network = copy.deepcopy(self._network)
-        replica = TorchRuntime(network, self.facts, self.device, self.precision, self._num_threads)
+        replica = TorchRuntime(network, self.facts, self.device, self.precision, self._plan)
         replica.warm_up()
         return replica
+
+    def share_threads(self, num_threads: int, num_workers: int) -> None:
+        """See `Runtime.share_threads`."""
+        self._plan.share(num_threads, num_workers)
 
     def close(self) -> None:
         """Let go of the network."""

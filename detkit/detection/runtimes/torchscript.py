@@ -23,6 +23,7 @@ from detkit.detection.model_facts import (
 )
 from detkit.detection.runtimes.contract import LoadOptions, Runtime
 from detkit.detection.runtimes.torch_runtime import TorchRuntime, choose_device, choose_precision
+from detkit.detection.threads import ThreadPlan
 from detkit.errors import ModelLoadError, describe
 
 
@@ -43,7 +44,8 @@ def open_runtime(options: LoadOptions) -> Runtime:
     stride, size_hw, is_fixed = judge_input([(1, 3, *sides)], metadata, options.image_size)
     # The output is not written down anywhere: run once and look.
     facts = ModelFacts({0: ""}, stride, size_hw, is_fixed, max_batch_size=1)
-    probe = TorchRuntime(network, facts, device, precision, options.num_threads)
+    plan = ThreadPlan(options.num_threads)
+    probe = TorchRuntime(network, facts, device, precision, plan)
     try:
         raw = probe.infer(np.full((1, *size_hw, 3), 114, dtype=np.uint8))
     except (RuntimeError, TypeError, AttributeError) as error:
@@ -55,7 +57,7 @@ def open_runtime(options: LoadOptions) -> Runtime:
         [raw.shape], metadata.get("names"), end_to_end=metadata.get("end2end") is True
     )
     facts = ModelFacts(names, stride, size_hw, is_fixed, max_batch_size=1, layout=layout)
-    return TorchRuntime(network, facts, device, precision, options.num_threads)
+    return TorchRuntime(network, facts, device, precision, plan)
 
 
 def _read(path: Path) -> tuple[Any, dict[str, object]]:

@@ -19,6 +19,7 @@ from detkit.detection.model_facts import (
 )
 from detkit.detection.runtimes.contract import LoadOptions, Runtime
 from detkit.detection.runtimes.torch_runtime import TorchRuntime, choose_device, choose_precision
+from detkit.detection.threads import ThreadPlan
 from detkit.errors import ModelLoadError, describe
 
 # Heads whose output is `(B, 4 + num_classes, A)`, or `(B, N, 6)` where suppression is built in.
@@ -37,7 +38,8 @@ def open_runtime(options: LoadOptions) -> Runtime:
     device = choose_device(options.device)
     precision = choose_precision(device, options.precision)
     network, facts = load_network(options)
-    runtime = TorchRuntime(network, facts, device, precision, options.num_threads)
+    plan = ThreadPlan(options.num_threads)
+    runtime = TorchRuntime(network, facts, device, precision, plan)
     # Builds what the first pass builds, and shows that the network runs at all.
     runtime.warm_up()
     return runtime

@@ -1,0 +1,63 @@
+"""OpenVINO alone, on images that are letterboxed already: the ceiling of what detkit can reach.
+
+Takes the very network that detkit loaded, at the same input size and precision, and compiles it
+once for one request on all cores and once with a stream for each core.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+
+from detkit import YOLOv8Detector
+from detkit.detection.preprocess import fill_letterbox
+from detkit.detection.runtimes.openvino import the_core
+from detkit.detection.threads import usable_cores
+
+
+class RawOpenVino:
+    """Inference and nothing else, over images of one size."""
+
+    def __init__(self, detector: YOLOv8Detector, images: Sequence[np.ndarray]) -> None:
+        loaded: Any = detector._loaded
+        plan = loaded.plan(images[0])
+        self._inputs = []
+        for image in images:
+            pixels = np.empty((1, *plan.input_hw, 3), np.uint8)
+            fill_letterbox(image, loaded.plan(image), pixels[0])
+            self._inputs.append(pixels)
+        networks = loaded.runtime._networks
+        model = networks._model.clone()
+        model.reshape([1, *plan.input_hw, 3])
+        hint = {"INFERENCE_PRECISION_HINT": networks._hint}
+
+        def requests(count: int, **config: object) -> list[Any]:
+            compiled = the_core().compile_model(model, "CPU", {**hint, **config})
+            return [compiled.create_infer_request() for _ in range(count)]
+
+        cores = usable_cores()
+        self._one = requests(1, PERFORMANCE_HINT="LATENCY")
+        self._streams = requests(cores, NUM_STREAMS=cores)
+        self._pool = ThreadPoolExecutor(cores)
+
+    def one_request(self) -> int:
+        """One after the other, each on all cores."""
+        return self._run(self._one[0], self._inputs)
+
+    def stream_per_core(self) -> int:
+        """As many at once as there are cores, each on one."""
+        count = len(self._streams)
+        shares = [self._inputs[start::count] for start in range(count)]
+        return sum(self._pool.map(self._run, self._streams, shares))
+
+    @staticmethod
+    def _run(request: Any, inputs: Sequence[np.ndarray]) -> int:
+        from openvino import Tensor
+
+        for pixels in inputs:
+            request.set_input_tensor(Tensor(pixels, shared_memory=True))
+            request.infer()
+        return len(inputs)

@@ -1,0 +1,137 @@
+"""How near detkit comes to what the processor can do, with arrays of 1280 x 720 in memory.
+
+    python benchmarks/runtime_benchmark.py MODEL.pt [--video CLIP] [--rounds 7]
+        [--precision auto|fp32|bf16] [--detkit-model PATH]
+
+ultralytics with torch and with its OpenVINO export, raw OpenVINO in both layouts (one request on
+all cores, one stream for each core), and detkit take turns after all have found the same objects.
+`--detkit-model` gives detkit and raw OpenVINO another file of the same network, an int8 one say.
+Also memory and the first result of a fresh process. Writes `results/runtime_benchmark.json`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benchmarks.measurement import interleave, print_table, write_results
+from benchmarks.raw_openvino import RawOpenVino
+from benchmarks.runtime_contestants import agree, load_images, ultralytics_loop
+from detkit import AsyncDetector, YOLOv8Detector
+
+_FRESH = """
+import time, resource, sys
+import numpy as np
+from detkit import AsyncDetector, YOLOv8Detector
+detector = YOLOv8Detector()
+detector.load_model(sys.argv[1], precision=sys.argv[2])
+image = np.random.default_rng(0).integers(0, 256, (720, 1280, 3), dtype=np.uint8)
+detector.detect(image)
+print(time.time())
+with AsyncDetector(detector, max_workers=2) as engine:
+    for _ in range(3):
+        engine.detect_batch([image] * 32)
+print(next(l.split()[1] for l in open("/proc/self/status") if l.startswith("VmRSS")))
+print("torch" in sys.modules)
+"""
+
+
+def fresh_process(model: str, precision: str) -> dict[str, Any]:
+    """First result and memory of a process that finds a warm cache; median of three."""
+    firsts, memory, torch = [], [], False
+    for _ in range(3):
+        started = time.time()
+        command = [sys.executable, "-c", _FRESH, model, precision]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        first, kib, has_torch = done.stdout.split()
+        firsts.append(float(first) - started)
+        memory.append(int(kib) / 1024)
+        torch |= has_torch == "True"
+    return {
+        "first_result_s": round(sorted(firsts)[1], 2),
+        "resident_mib_two_workers": round(sorted(memory)[1]),
+        "torch_imported": torch,
+    }
+
+
+def with_cpu(work: Callable[[], int], cpu_s: list[float]) -> Callable[[], int]:
+    """The same work, which notes the core-seconds it took for each item."""
+
+    def timed() -> int:
+        before = time.process_time()
+        count = work()
+        cpu_s.append((time.process_time() - before) / count)
+        return count
+
+    return timed
+
+
+def main() -> None:
+    """Parse the command line, verify, measure, print, write."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("model", help="a YOLOv8 checkpoint (.pt)")
+    parser.add_argument("--detkit-model", help="another file of the same network for detkit")
+    parser.add_argument("--precision", default="auto")
+    parser.add_argument("--video", help="frames to use in place of rendered scenes")
+    parser.add_argument("--images", type=int, default=64)
+    parser.add_argument("--rounds", type=int, default=7)
+    given = parser.parse_args()
+
+    images = load_images(given.video, given.images)
+    path = given.detkit_model or given.model
+    detector = YOLOv8Detector()
+    detector.load_model(path, precision=given.precision)
+    raw = RawOpenVino(detector, images)
+    with TemporaryDirectory() as scratch, AsyncDetector(detector) as engine:
+        finders = {
+            "ultralytics .pt": ultralytics_loop(given.model, images, scratch, export=False),
+            "ultralytics OpenVINO": ultralytics_loop(given.model, images, scratch, export=True),
+            "detkit": lambda: engine.detect_batch(images),
+        }
+        f1 = agree(finders)
+        works: dict[str, Callable[[], int]] = {
+            **{name: lambda find=find: len(find()) for name, find in finders.items()},
+            "raw, one request": raw.one_request,
+            "raw, stream per core": raw.stream_per_core,
+            "detkit, lone calls": lambda: len([detector.detect(image) for image in images]),
+        }
+        cpu_s: dict[str, list[float]] = {name: [] for name in works}
+        timed = {name: with_cpu(work, cpu_s[name]) for name, work in works.items()}
+        timings = interleave(timed, given.rounds)
+    cores = {name: sorted(took)[len(took) // 2] for name, took in cpu_s.items()}
+    best = max(("raw, one request", "raw, stream per core"), key=lambda n: timings[n].per_second)
+    over = {name: round(timings["detkit"].speedup_over(t), 3) for name, t in timings.items()}
+    rows = [
+        (n, f"{t.per_second:.1f}", f"{1e3 * cores[n]:.1f}", f"{over[n]:.2f}")
+        for n, t in timings.items()
+    ]
+    print_table(repr(detector), ("way", "images/s", "core-ms/image", "detkit is"), rows)
+    fresh = fresh_process(path, given.precision)
+    print(json.dumps(fresh))
+    findings = {
+        "detector": repr(detector),
+        "f1_beside_the_first": f1,
+        "contestants": {
+            n: {**t.as_json(), "core_ms_per_image": round(1e3 * cores[n], 2)}
+            for n, t in timings.items()
+        },
+        "detkit_over": over,
+        "best_raw_layout": best,
+        "core_seconds_over_best_raw": round(cores["detkit"] / cores[best], 3),
+        "fresh_process": fresh,
+    }
+    suffix = "" if given.precision == "auto" else f"_{given.precision}"
+    print(f"written to {write_results(f'runtime_benchmark{suffix}', findings).name}")
+
+
+if __name__ == "__main__":
+    main()
