@@ -54,6 +54,8 @@ _FORMATS: tuple[tuple[re.Pattern[bytes], _Plugin], ...] = (
 _HEAD_BYTES = 30
 
 _ORIENTATION_TAG = 0x0112
+# What an orientation asks for, in this order: swap the axes, mirror left to right, top to bottom.
+TURNED, MIRRORED_X, MIRRORED_Y = (5, 6, 7, 8), (2, 3, 6, 7), (3, 4, 7, 8)
 _PHOTOMETRIC_TAG = 262
 _TILE_TAGS = (322, 323)
 
@@ -88,10 +90,27 @@ def decode_image(source: ImageSource, *, max_pixels: int = MAX_PIXELS) -> RGBIma
         >>> decode_image(data).shape
         (4, 6, 3)
     """
+    return decode_prepared(source, lambda image: None, max_pixels=max_pixels)
+
+
+def decode_prepared(
+    source: ImageSource, prepare: Callable[[ImageFile], None], *, max_pixels: int = MAX_PIXELS
+) -> RGBImage:
+    """`decode_image`, with a last word before pixels are read.
+
+    Args:
+        source: A path, or the bytes of a file.
+        prepare: Given the opened file once all that its header says was found good. May choose
+            how it is decoded; must not read it.
+        max_pixels: As for `decode_image`.
+
+    Raises:
+        ImageDecodeError: As for `decode_image`.
+    """
     name = source_name(source)
     with _opened(source, name) as file:
         try:
-            return _decode(file, max_pixels)
+            return _decode(file, prepare, max_pixels)
         except _Refused as error:
             raise ImageDecodeError(f"{name}: {error}") from None
         # A hostile file makes Pillow raise nearly anything: SyntaxError, struct.error, KeyError...
@@ -161,7 +180,7 @@ def _opened(source: ImageSource, name: str) -> BinaryIO:
     return os.fdopen(descriptor, "rb")
 
 
-def _decode(file: BinaryIO, max_pixels: int) -> RGBImage:
+def _decode(file: BinaryIO, prepare: Callable[[ImageFile], None], max_pixels: int) -> RGBImage:
     head = file.read(_HEAD_BYTES)
     if not head:
         raise _Refused("the file is empty")
@@ -178,8 +197,9 @@ def _decode(file: BinaryIO, max_pixels: int) -> RGBImage:
         _check_tiles(image, max_pixels)
     elif isinstance(image, JpegImagePlugin.JpegImageFile):
         _check_jpeg_is_whole(file)
+    prepare(image)
     image.load()
-    return _oriented(_rgb(image), image)
+    return _oriented(_rgb(image), orientation_of(image))
 
 
 def _check_size(size_wh: tuple[int, int], max_pixels: int) -> None:
@@ -257,16 +277,20 @@ def _over_white(rgba: npt.NDArray[np.uint8]) -> RGBImage:
     return ((mixed + 127) // 255).astype(np.uint8)
 
 
-def _oriented(pixels: RGBImage, image: ImageFile) -> RGBImage:
-    """Apply EXIF orientation 2 to 8; Pillow has already done so for TIFF."""
+def orientation_of(image: ImageFile) -> int:
+    """The EXIF orientation, 1 to 8, that is still to be applied; Pillow turns TIFF by itself."""
     try:
         orientation = image.getexif().get(_ORIENTATION_TAG, 1)
     except Exception:  # noqa: BLE001  broken EXIF beside good pixels says nothing about them
-        orientation = 1
-    if orientation in {5, 6, 7, 8}:
+        return 1
+    return orientation if orientation in range(1, 9) else 1
+
+
+def _oriented(pixels: RGBImage, orientation: int) -> RGBImage:
+    if orientation in TURNED:
         pixels = pixels.transpose(1, 0, 2)
-    if orientation in {2, 3, 6, 7}:
+    if orientation in MIRRORED_X:
         pixels = pixels[:, ::-1]
-    if orientation in {3, 4, 7, 8}:
+    if orientation in MIRRORED_Y:
         pixels = pixels[::-1]
     return np.ascontiguousarray(pixels)

@@ -15,7 +15,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "detkit"
 # A unit is a file or folder right below the package. It may import units of floors below it,
 # and of a unit beside it what that shows at its own door.
 FLOORS = (
-    {"errors", "results", "images", "image_files", "boxes", "drawing", "labels"},
+    {"errors", "results", "images", "image_files", "scaled_decode", "boxes", "drawing", "labels"},
     {"detection"},
     {"api", "video"},
     {"pipeline", "benchmark", "ray_data", "testing", "check", "samples"},

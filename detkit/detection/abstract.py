@@ -158,5 +158,12 @@ class AbstractDetector(ABC):
         """
         return image.shape
 
+    def scaled_hw(self, image_hw: tuple[int, int]) -> tuple[int, int] | None:
+        """Height and width to which the detector itself scales an image of this size.
+
+        A file need not be decoded any finer. The default is `None`: every pixel counts.
+        """
+        return None
+
     def close(self) -> None:  # noqa: B027  optional: many detectors hold nothing
         """Release what the detector holds. Called by nobody but its owner; idempotent."""

@@ -57,20 +57,17 @@ class LoadedModel:
         self.class_names = dict(runtime.facts.class_names)
         self._buffers = InputBuffers()
 
-    def plan(self, image: RGBImage) -> Letterbox:
-        """How this image will lie in the network's input."""
+    def plan(self, image_hw: tuple[int, int]) -> Letterbox:
+        """How an image of this height and width will lie in the network's input."""
         facts = self.runtime.facts
-        height, width = image.shape[:2]
-        return plan_letterbox(
-            (height, width), facts.size_hw, stride=facts.stride, fixed=facts.is_fixed
-        )
+        return plan_letterbox(image_hw, facts.size_hw, stride=facts.stride, fixed=facts.is_fixed)
 
     def detect(
         self, images: Sequence[RGBImage], settings: DetectionSettings | None
     ) -> list[DetectionResult]:
         """Detect in validated images of any sizes; one result each, in input order."""
         thresholds = self._effective(settings)
-        plans = [self.plan(image) for image in images]
+        plans = [self.plan(image.shape[:2]) for image in images]
         results: list[DetectionResult | None] = [None] * len(images)
         for indices in self._groups(plans):
             found = self._run([images[i] for i in indices], [plans[i] for i in indices], thresholds)

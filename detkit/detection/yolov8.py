@@ -201,7 +201,15 @@ class YOLOv8Detector(AbstractDetector):
         Raises:
             DetectorNotLoadedError: Before `load_model` and after `close`.
         """
-        return self._require().plan(image).input_hw
+        return self._require().plan(image.shape[:2]).input_hw
+
+    def scaled_hw(self, image_hw: tuple[int, int]) -> tuple[int, int]:
+        """Height and width of the image inside the network's input, without the padding.
+
+        Raises:
+            DetectorNotLoadedError: Before `load_model` and after `close`.
+        """
+        return self._require().plan(image_hw).scaled_hw
 
     def replicate(self) -> YOLOv8Detector:
         """An independent detector with the same model and defaults, loaded and warm.

@@ -5,7 +5,8 @@ detectors.
 """
 
 from detkit.pipeline.annotated import VideoSummary, annotate_video
-from detkit.pipeline.images import ImageRecord, ImageRun, detect_images
+from detkit.pipeline.image_feed import ImageRecord
+from detkit.pipeline.images import ImageRun, detect_images
 from detkit.pipeline.inputs import IMAGE_SUFFIXES, find_files
 from detkit.pipeline.jobs import FolderReport, InputOutcome, Inputs, detect_to_folder, sort_inputs
 from detkit.pipeline.videos import VideoRun, detect_video

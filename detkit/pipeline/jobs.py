@@ -21,7 +21,8 @@ from detkit.errors import DetkitError, ItemFailure, SourceError, describe
 from detkit.images import RGBImage
 from detkit.pipeline.annotated import annotate_video
 from detkit.pipeline.background import OneAtATime
-from detkit.pipeline.images import ImageRecord, detect_images
+from detkit.pipeline.image_feed import ImageRecord
+from detkit.pipeline.images import detect_images
 from detkit.pipeline.inputs import IMAGE_SUFFIXES, find_files
 from detkit.pipeline.outputs import OutputNames, picture_suffix, save_picture
 from detkit.results import DetectionResult
