@@ -7,6 +7,8 @@
     ├── UnsupportedSettingError (ValueError)    a setting this detector cannot honour
     ├── ModelLoadError (RuntimeError)           weights missing, corrupt, hostile or of a wrong kind
     │   └── ModelNotFoundError (FileNotFoundError)
+    ├── OptimizationError (RuntimeError)        a model that cannot be made faster here
+    │   └── AccuracyLossError                   it can, but would find other things
     ├── DetectorNotLoadedError (RuntimeError)   detect before load_model
     ├── DetectorContractError (RuntimeError)    a detector broke the rules of AbstractDetector
     ├── OutOfMemoryError (MemoryError)          not even one image fits
@@ -33,7 +35,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from detkit.results import DetectionResult
@@ -67,6 +69,25 @@ class ModelLoadError(DetkitError, RuntimeError):
 
 class ModelNotFoundError(ModelLoadError, FileNotFoundError):
     """There is no file at the path given, and none could be fetched."""
+
+
+class OptimizationError(DetkitError, RuntimeError):
+    """A model could not be optimised: wrong runtime, too few images, a library missing."""
+
+
+class AccuracyLossError(OptimizationError):
+    """An optimised model agrees too little with the one it was made from; it was not kept.
+
+    Attributes:
+        report: The `OptimizationReport`, with the images on which they disagree most.
+    """
+
+    def __init__(self, message: str, report: Any) -> None:
+        super().__init__(message)
+        self.report = report
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (AccuracyLossError, (*self.args, self.report))
 
 
 class DetectorNotLoadedError(DetkitError, RuntimeError):

@@ -101,6 +101,27 @@ def import_openvino() -> ModuleType:
     return module
 
 
+def import_nncf() -> ModuleType:
+    """Import NNCF without its telemetry, under the same condition as OpenVINO's.
+
+    Returns:
+        The module `nncf`.
+
+    Raises:
+        ImportError: If NNCF is not installed.
+    """
+    import_openvino()
+    with _lock:
+        if os.environ["OPENVINO_TELEMETRY"].strip().lower() in _TRUE:
+            return import_module("nncf")
+        with _kept_out_of_sight("openvino_telemetry"):
+            module = import_module("nncf")
+        # It may have been imported before us; all that it tells goes through this name.
+        sender: Any = import_module("nncf.telemetry.decorator")
+        sender.telemetry = import_module("nncf.telemetry.wrapper").NNCFTelemetryStub()
+    return module
+
+
 @contextlib.contextmanager
 def _kept_out_of_sight(package: str) -> Iterator[None]:
     """Let imports of a package fail, as if it were not installed."""

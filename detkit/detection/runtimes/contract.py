@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +22,7 @@ from detkit.detection.model_files import ModelFormat
 from detkit.errors import ModelLoadError
 
 RuntimeName = Literal["auto", "ultralytics", "openvino", "onnxruntime"]
-Precision = Literal["auto", "fp32", "bf16", "fp16"]
+Precision = Literal["auto", "fp32", "bf16", "fp16", "int8"]
 
 _logger = logging.getLogger("detkit.detection")
 
@@ -57,9 +57,9 @@ class LoadOptions:
             raise ModelLoadError(
                 f"device must be 'cpu', 'cuda', 'cuda:1', 'mps' or 'auto', got {self.device!r}"
             )
-        if self.precision not in ("auto", "fp32", "bf16", "fp16"):
+        if self.precision not in get_args(Precision):
             raise ModelLoadError(
-                f"precision must be 'auto', 'fp32', 'bf16' or 'fp16', got {self.precision!r}"
+                f"precision must be one of {', '.join(get_args(Precision))}, got {self.precision!r}"
             )
         if self.num_threads is not None and self.num_threads < 1:
             raise ModelLoadError(f"num_threads must be at least 1, got {self.num_threads!r}")

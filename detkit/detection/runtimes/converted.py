@@ -19,7 +19,6 @@ from pathlib import Path
 
 from detkit.detection.environment import import_openvino
 from detkit.detection.model_cache import ModelCache, key_of
-from detkit.detection.model_facts import ModelFacts
 from detkit.detection.runtimes import openvino
 from detkit.detection.runtimes.contract import LoadOptions, NotConvertibleError, Runtime
 from detkit.errors import ModelLoadError, describe
@@ -136,18 +135,4 @@ def _convert(options: LoadOptions, folder: Path) -> None:
         raise NotConvertibleError(
             f"{options.path.name} cannot be converted for OpenVINO: {describe(error, 120)}"
         ) from error
-    _write_facts(facts, folder)
-
-
-def _write_facts(facts: ModelFacts, folder: Path) -> None:
-    """What the checkpoint said of itself, where `openvino` looks for it."""
-    import yaml  # type: ignore[import-untyped]
-
-    said = {
-        "task": "detect",
-        "names": dict(facts.class_names),
-        "stride": facts.stride,
-        "imgsz": list(facts.size_hw),
-        "end2end": facts.layout == "rows",
-    }
-    (folder / "metadata.yaml").write_text(yaml.safe_dump(said), encoding="utf-8")
+    openvino.write_metadata(facts, folder)

@@ -75,7 +75,10 @@ def open_runtime(options: LoadOptions) -> Runtime:
     try:
         model = core.read_model(path)
         facts = _read_facts(model, metadata, options)
-        precision = _choose_precision(core, options.precision, facts.layout)
+        is_int8 = metadata.get("precision") == "int8"
+        _check_int8(path, options.precision, is_int8)
+        rest = "auto" if is_int8 else options.precision
+        precision = _choose_precision(core, rest, facts.layout)
         plan = ThreadPlan(options.num_threads)
         networks = _Networks(core, _with_uint8_input(model), _HINTS[precision][0], plan)
         with plan.call() as layout:
@@ -84,7 +87,7 @@ def open_runtime(options: LoadOptions) -> Runtime:
         raise
     except (RuntimeError, MemoryError) as error:
         raise ModelLoadError(f"OpenVINO cannot load {path.name}: {_reason(error)}") from error
-    return OpenVinoRuntime(networks, facts, precision)
+    return OpenVinoRuntime(networks, facts, "int8" if is_int8 else precision, path)
 
 
 class OpenVinoRuntime(Runtime):
@@ -93,9 +96,12 @@ class OpenVinoRuntime(Runtime):
     device = "cpu"
     library = "openvino"
 
-    def __init__(self, networks: _Networks, facts: ModelFacts, precision: str) -> None:
+    def __init__(
+        self, networks: _Networks, facts: ModelFacts, precision: str, source: Path
+    ) -> None:
         self.facts = facts
         self.precision = precision
+        self.source = source  # the file that the network was read from
         self._networks = networks
         self._requests: dict[_Key, Any] = {}
 
@@ -124,7 +130,7 @@ class OpenVinoRuntime(Runtime):
 
     def replicate(self) -> OpenVinoRuntime:
         """A runtime with requests of its own on the same compiled networks."""
-        return OpenVinoRuntime(self._networks, self.facts, self.precision)
+        return OpenVinoRuntime(self._networks, self.facts, self.precision, self.source)
 
     def share_threads(self, num_threads: int, num_workers: int) -> None:
         """See `Runtime.share_threads`."""
@@ -213,6 +219,34 @@ def _read_metadata(path: Path) -> dict[str, object]:
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise ModelLoadError(f"{beside.name} cannot be read: {describe(error)}") from error
     return dict(loaded) if isinstance(loaded, dict) else {}
+
+
+def write_metadata(facts: ModelFacts, folder: Path, **more: str) -> None:
+    """Write what a network says of itself beside it, where `open_runtime` looks for it."""
+    import yaml
+
+    said = {
+        "task": "detect",
+        "names": dict(facts.class_names),
+        "stride": facts.stride,
+        "imgsz": list(facts.size_hw),
+        "end2end": facts.layout == "rows",
+        **more,
+    }
+    (folder / "metadata.yaml").write_text(yaml.safe_dump(said), encoding="utf-8")
+
+
+def _check_int8(path: Path, wanted: str, is_int8: bool) -> None:
+    """An int8 network is one on disk already, made by `optimize`; its rest is in bf16 or fp32."""
+    if wanted == "int8" and not is_int8:
+        raise ModelLoadError(
+            f"there is no int8 version of {path.name}: make one with detector.optimize(images), "
+            "on some hundred images of your own"
+        )
+    if is_int8 and wanted not in ("auto", "int8"):
+        raise ModelLoadError(
+            f"{path.name} is an int8 network: precision must be 'auto' or 'int8', got {wanted!r}"
+        )
 
 
 def _choose_precision(core: Any, wanted: str, layout: Layout) -> str:
