@@ -20,6 +20,7 @@ from detkit.errors import (
     InvalidImageError,
     ItemFailure,
     SourceError,
+    UnsupportedSettingError,
     VideoOpenError,
     VideoWriteError,
 )
@@ -426,3 +427,87 @@ def test_detect_to_folder_cancelled(tmp_path: Path, detector: AsyncDetector) -> 
     assert len(rows(tmp_path / "out" / "detections.csv")) == done
     summary = json.loads((tmp_path / "out" / "summary.json").read_text(encoding="utf-8"))
     assert summary["status"] == "interrupted"
+
+
+# -- scaled decoding --------------------------------------------------------------------------
+
+
+class Bright(FakeDetector):
+    """Finds the box round everything bright, and looks at images of 60 rows or columns only."""
+
+    seen: list[tuple[int, ...]]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen = []
+
+    def replicate(self) -> None:
+        return None
+
+    def scaled_hw(self, image_hw: tuple[int, int]) -> tuple[int, int]:
+        scale = 60 / max(image_hw)
+        return round(image_hw[0] * scale), round(image_hw[1] * scale)
+
+    def detect(self, image: np.ndarray, **_: object) -> DetectionResult:
+        self.seen.append(image.shape[:2])
+        y, x = np.nonzero(image[..., 0] > 125)
+        facts = {"image_hw": image.shape[:2]}
+        return DetectionResult([[x.min(), y.min(), x.max() + 1, y.max() + 1]], [1], [0], facts)
+
+    def detect_batch(self, images: list[np.ndarray], **_: object) -> list[DetectionResult]:
+        return [self.detect(image) for image in images]
+
+
+def save_photo(path: Path) -> np.ndarray:
+    image = np.full((360, 480, 3), 30, np.uint8)
+    image[40:120, 160:400] = 220
+    cv2.imwrite(str(path), image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 95])
+    return image
+
+
+def test_a_file_is_decoded_no_finer_than_it_is_looked_at(tmp_path: Path) -> None:
+    image = save_photo(tmp_path / "a.jpg")
+    save_photo(tmp_path / "b.png")
+    (tmp_path / "broken.jpg").write_bytes((tmp_path / "a.jpg").read_bytes()[:-99])
+    sources = [tmp_path / "a.jpg", tmp_path / "b.png", image, tmp_path / "broken.jpg"]
+    base = Bright()
+    with AsyncDetector(base) as detector:
+        for records in both_ways(lambda: detect_images(detector, sources)):
+            assert base.seen == [(45, 60), (360, 480), (360, 480)] * 2
+            assert [r.failure is None for r in records] == [True, True, True, False]
+            for record in records[:3]:
+                assert record.result.boxes.tolist() == [[160, 40, 400, 120]]
+                assert record.result.metadata["image_hw"] == (360, 480)
+            assert records[0].result.metadata["source"] == str(tmp_path / "a.jpg")
+
+
+@pytest.mark.parametrize("options", [{"decode": "exact"}, {"keep_images": True}])
+def test_exact_decoding_when_asked_or_when_the_image_is_kept(
+    tmp_path: Path, options: dict[str, object]
+) -> None:
+    save_photo(tmp_path / "a.jpg")
+    base = Bright()
+    with AsyncDetector(base) as detector:
+        (record,) = detect_images(detector, tmp_path / "a.jpg", **options)
+    assert base.seen == [(360, 480)]
+    assert record.result.metadata["image_hw"] == (360, 480)
+    if record.image is not None:
+        assert record.image.shape == (360, 480, 3)
+
+
+@pytest.mark.parametrize("answer", [None, "nonsense", (1, 2, 3)])
+def test_a_detector_that_does_not_say_what_it_needs_gets_all(
+    tmp_path: Path, answer: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_photo(tmp_path / "a.jpg")
+    monkeypatch.setattr(Bright, "scaled_hw", lambda self, image_hw: answer)
+    base = Bright()
+    with AsyncDetector(base) as detector:
+        (record,) = detect_images(detector, tmp_path / "a.jpg")
+    assert base.seen == [(360, 480)]
+    assert record.failure is None
+
+
+def test_there_are_two_ways_to_decode(detector: AsyncDetector) -> None:
+    with pytest.raises(UnsupportedSettingError, match="'auto' or 'exact', got 'fast'"):
+        detect_images(detector, [], decode="fast")

@@ -161,7 +161,8 @@ class AbstractDetector(ABC):
     def scaled_hw(self, image_hw: tuple[int, int]) -> tuple[int, int] | None:
         """Height and width to which the detector itself scales an image of this size.
 
-        A file need not be decoded any finer. The default is `None`: every pixel counts.
+        A file need not be decoded any finer. The default is `None`: every pixel counts. Asked from
+        threads that decode, also while the detector works.
         """
         return None
 

@@ -108,7 +108,8 @@ def head_operations(network: Any, num_convolutions: int) -> list[str]:
     ways = [(network.output(0).get_node().input_value(0).get_node(), 0)]
     while ways:
         node, passed = ways.pop()
-        if node.get_type_name() in ("Constant", "Parameter"):
+        # The grid of anchors takes nothing but the shape of what is before the head.
+        if node.get_type_name() in ("Constant", "Parameter", "ShapeOf"):
             continue
         passed += _is_layer(node)
         name = node.get_friendly_name()

@@ -62,10 +62,10 @@ def scaled_by(detector: Any) -> NeededSize:
 
     def needed_hw(image_hw: tuple[int, int]) -> tuple[int, int] | None:
         try:
-            needed: tuple[int, int] | None = scaled_hw(image_hw)
+            height, width = scaled_hw(image_hw) or image_hw
         except Exception:  # noqa: BLE001  the engine meets the same detector next and tells
             return None
-        return needed
+        return height, width
 
     return needed_hw
 
