@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from detkit.notebook.grids import show, show_grid
     from detkit.notebook.summaries import summarize
     from detkit.notebook.tables import from_dataframe, images_dataframe, to_dataframe
+    from detkit.notebook.worst_cases import show_worst
 
 _HOMES = {
     "enable_nested_asyncio": "event_loops",
@@ -21,6 +22,7 @@ _HOMES = {
     "run": "event_loops",
     "show": "grids",
     "show_grid": "grids",
+    "show_worst": "worst_cases",
     "summarize": "summaries",
     "to_dataframe": "tables",
 }
@@ -32,6 +34,7 @@ __all__ = [
     "run",
     "show",
     "show_grid",
+    "show_worst",
     "summarize",
     "to_dataframe",
 ]
