@@ -14,7 +14,7 @@ import pytest
 from tiny_models import SHARED
 
 from detkit.detection import YOLOv8Detector
-from detkit.detection.quantize import head_operations, read_network
+from detkit.detection.quantize import first_convolutions, head_operations, read_network
 from detkit.errors import (
     AccuracyLossError,
     DetectorNotLoadedError,
@@ -94,11 +94,11 @@ def test_the_copy_finds_what_the_report_says(report, tiny_pt, images):
     assert pickle.loads(pickle.dumps(copy)).detect(images[0]) == copy.detect(images[0])
 
 
-def test_the_copy_computes_in_int8_but_for_the_end_of_the_head(report):
+def test_the_copy_computes_in_int8_but_for_its_two_ends(report):
     network = read_network(report.path)
     kinds = [node.get_type_name() for node in network.get_ops()]
     assert kinds.count("FakeQuantize") > 10
-    ends = set(head_operations(network, 1))
+    ends = {*head_operations(network, 1), *first_convolutions(network, 2)}
     for node in network.get_ops():
         if node.get_friendly_name() in ends and node.get_type_name() == "Convolution":
             feeders = [value.get_node().get_type_name() for value in node.input_values()]
