@@ -84,7 +84,7 @@ class AccuracyLossError(OptimizationError):
         report: The `OptimizationReport`, with the images on which they disagree most.
     """
 
-    def __init__(self, message: str, report: Any) -> None:
+    def __init__(self, message: str, report: Any = None) -> None:
         super().__init__(message)
         self.report = report
 

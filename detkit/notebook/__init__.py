@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from detkit.notebook.summaries import summarize
     from detkit.notebook.tables import from_dataframe, images_dataframe, to_dataframe
     from detkit.notebook.tracks import count_line_crossings, dwell_times, line_crossings
+    from detkit.notebook.worst_cases import show_worst
 
 _HOMES = {
     "count_line_crossings": "tracks",
@@ -51,6 +52,7 @@ _HOMES = {
     "run": "event_loops",
     "show": "grids",
     "show_grid": "grids",
+    "show_worst": "worst_cases",
     "summarize": "summaries",
     "to_coco": "exports",
     "to_dataframe": "tables",
@@ -80,6 +82,7 @@ __all__ = [
     "run",
     "show",
     "show_grid",
+    "show_worst",
     "summarize",
     "to_coco",
     "to_dataframe",
