@@ -27,6 +27,7 @@ _QUIET = {
     "ORT_DISABLE_TELEMETRY": "1",
     "OPENVINO_TELEMETRY": "0",  # a name of ours: see `import_openvino`
     "DO_NOT_TRACK": "1",
+    "RAY_USAGE_STATS_ENABLED": "0",
 }
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _lock = threading.Lock()
