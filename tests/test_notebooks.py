@@ -20,6 +20,10 @@ SANITIZE = r"""
 [addresses]
 regex: 0x[0-9a-f]{6,}
 replace: 0xADDRESS
+
+[thumbnails]
+regex: base64,[A-Za-z0-9+/=]+
+replace: base64,THUMBNAIL
 """
 
 

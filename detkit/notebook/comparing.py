@@ -18,7 +18,7 @@ from detkit.drawing import annotate
 from detkit.images import RGBImage
 from detkit.labels import Color
 from detkit.notebook.figures import Picture
-from detkit.notebook.grids import AnyImage
+from detkit.notebook.grids import AnyImage, short_source
 from detkit.notebook.layout import Caption, laid_out, tile_width
 from detkit.notebook.outcomes import Outcome, Outcomes, outcome_list, source_list
 from detkit.notebook.tiles import LINE_PX, make_tile
@@ -78,7 +78,10 @@ def compare(
     """
     pairs = _pairs(outcome_list(a), outcome_list(b), iou_threshold)
     pictures = _images_of(pairs, images)
-    sources = source_list([pair.a for pair in pairs])
+    sources = [
+        f"image {i}" if source is None else short_source(source)
+        for i, source in enumerate(source_list([pair.a for pair in pairs]))
+    ]
     order = sorted(range(len(pairs)), key=lambda i: -pairs[i].num_disagreements)[:max_images]
     width = tile_width(2, 640)
     tiles, captions = [], []
@@ -87,7 +90,7 @@ def compare(
         for (outcome, agreed), name, color in zip(sides, names, (_ONLY_A, _ONLY_B), strict=True):
             draw = partial(_draw, agreed=agreed, color=color, hides_agreed=only_disagreements)
             tiles.append(make_tile(pictures[i], outcome, (width, width), True, draw))
-            title = name if len(pairs) == 1 else f"{name} · {sources[i] or f'image {i}'}"
+            title = name if len(pairs) == 1 else f"{name} · {sources[i]}"
             captions.append(Caption(title, _note(outcome, agreed)))
     footer = "" if len(order) == len(pairs) else f"{len(order)} of {len(pairs)} images"
     legend = [

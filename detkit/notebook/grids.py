@@ -149,10 +149,11 @@ def _paired(
     for i, image in enumerate(images):
         if names[i] is None and isinstance(image, (str, os.PathLike)):
             names[i] = os.fsdecode(image)
-    return outcomes, [f"image {i}" if n is None else _short_source(n) for i, n in enumerate(names)]
+    return outcomes, [f"image {i}" if n is None else short_source(n) for i, n in enumerate(names)]
 
 
-def _short_source(name: str) -> str:
+def short_source(name: str) -> str:
+    """The file name of a path; an address without its password."""
     # The folder is the same for all of them, more often than not.
     name = without_credentials(name)
     return name if "://" in name else os.path.basename(name) or name  # noqa: PTH119  not a file

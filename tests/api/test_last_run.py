@@ -76,11 +76,12 @@ def test_an_interrupted_map_keeps_what_it_handed_out(stopped: Stopped) -> None:
 
 def test_interrupted_images_keep_their_names(stopped: Stopped) -> None:
     detector, run = stopped
-    outcomes = run(lambda: list(detect_images(detector, [*IMAGES[:3], "none.jpg", *IMAGES[3:]])))
-    assert [o.source if not isinstance(o, DetectionResult) else o.metadata["source"]
-            for o in outcomes] == [
-        *[f"image {n}" for n in range(3)], "none.jpg", *[f"image {n}" for n in range(4, 8)],
-    ]  # fmt: skip
+    inputs = ["none.jpg", *IMAGES]
+    outcomes = run(lambda: list(detect_images(detector, inputs, max_in_flight=1)))
+    names = [o.metadata["source"] if isinstance(o, DetectionResult) else o.source for o in outcomes]
+    # How many were handed out when the interrupt came is up to the scheduler.
+    assert names == ["none.jpg", *[f"image {n}" for n in range(1, 8)]][: len(names)]
+    assert len(names) >= 7
 
 
 @pytest.mark.parametrize("kind", ["batch", "multiple", "stream"])

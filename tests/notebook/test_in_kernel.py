@@ -69,20 +69,21 @@ def test_nested_asyncio_works_once_it_is_enabled_and_says_what_it_did() -> None:
         assert kernel.run("answer = len(detector.detect_batch(images))") == 20
 
 
+# Nothing is the value of a cell: IPython itself keeps those, in `Out`.
 RERUN = {
     "well": """
 with AsyncDetector(FakeDetector(), max_workers=2) as again:
     results = again.detect_batch(images, progress=True)
     results += [r async for r in again.stream(iter(images))]
-    show_grid(images[:4], results[:4])._repr_png_()
-detector.detect_batch(images)
+    picture = show_grid(images[:4], results[:4])._repr_png_()
+results = detector.detect_batch(images)
 """,
     "with an error": """
 detector.detect_batch([*images, numbered_image(99)])
 """,
     "left open": """
 other = AsyncDetector(FakeDetector(), max_workers=2)
-await other.detect_batch_async(images)
+results = await other.detect_batch_async(images)
 """,
 }
 
