@@ -41,9 +41,11 @@ def preview(front: Front) -> Iterator[VideoPreview]:
 
 def step(front: Front, preview: VideoPreview, times: int) -> None:
     for _ in range(times):
-        number = len(front.pictures) + 1
+        assert preview.screen.flush()
+        assert preview.shown is not None
+        caption = f"frame {preview.shown.frame.frame_index + 1} "
         front.click(preview.parts.step)
-        front.wait_for(lambda number=number: len(front.pictures) >= number)
+        front.wait_for(lambda caption=caption: caption in preview.view.image.caption)
 
 
 def play_to_the_end(front: Front, preview: VideoPreview) -> None:
