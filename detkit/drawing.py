@@ -72,6 +72,7 @@ def annotate(
     show_labels: bool = True,
     show_confidence: bool = True,
     labels: Sequence[str] | None = None,
+    show_tracks: bool = True,
     show_trails: bool = False,
     color_by: Literal["class", "track"] = "class",
     colors: Mapping[int, Color] | None = None,
@@ -90,6 +91,7 @@ def annotate(
         show_labels: Whether to write the class name beside each box.
         show_confidence: Whether the label ends with the score.
         labels: One text per box, in place of name and score.
+        show_tracks: Whether the label begins with the number of its track, where there is one.
         show_trails: Whether to draw where each box came from, where `tracker_trails` of the
             metadata tells, as with `detect_video(track=True)`.
         color_by: "class", or "track" to give each `tracker_ids` entry of the metadata its own,
@@ -132,7 +134,11 @@ def annotate(
         _draw_box(canvas, corners[i], tints[i], width)
     if show_labels or labels is not None:
         texts = {
-            i: _text(result, i, show_confidence) if labels is None else clean(labels[i], 64)
+            i: (
+                _text(result, i, show_confidence, show_tracks)
+                if labels is None
+                else clean(labels[i], 64)
+            )
             for i in visible
         }
         draw_labels(canvas, corners, texts, tints, size)
@@ -151,10 +157,10 @@ def _color_of(key: int) -> Color:
     return _UNTRACKED if key < 0 else class_color(key)
 
 
-def _text(result: DetectionResult, index: int, show_confidence: bool) -> str:
+def _text(result: DetectionResult, index: int, show_confidence: bool, show_tracks: bool) -> str:
     parts = [clean(result.class_name(result.classes[index]), _MAX_NAME_CHARS)]
     tracks: Sequence[Any] | None = result.metadata.get("tracker_ids")
-    if tracks is not None and int(tracks[index]) >= 0:
+    if show_tracks and tracks is not None and int(tracks[index]) >= 0:
         parts.insert(0, f"#{int(tracks[index])}")
     if show_confidence:
         parts.append(f"{result.scores[index]:.2f}")

@@ -10,9 +10,9 @@ from base64 import b64encode
 import cv2
 import numpy as np
 
-from detkit.drawing import annotate
 from detkit.images import RGBImage
 from detkit.results import DetectionResult
+from detkit.widgets.overlay import Overlay
 
 _MIN_QUALITY, _MAX_QUALITY = 40, 85
 
@@ -33,7 +33,10 @@ def shrunk(
         return small, None
     factors = np.array([size_wh[0] / width, size_wh[1] / height] * 2, dtype=np.float32)
     boxes = result.boxes * factors
-    return small, DetectionResult(boxes, result.scores, result.classes, result.metadata)
+    trails = result.metadata.get("tracker_trails") or {}
+    moved = {number: points * factors[:2] for number, points in trails.items()}
+    facts = {**result.metadata, "tracker_trails": moved}
+    return small, DetectionResult(boxes, result.scores, result.classes, facts)
 
 
 def drawn(
@@ -42,12 +45,13 @@ def drawn(
     max_wh: tuple[int, int],
     *,
     show_labels: bool = True,
+    overlay: Overlay | None = None,
 ) -> RGBImage:
     """The picture with its boxes, no larger than `max_wh`."""
     small, boxes = shrunk(image, result, max_wh)
     if boxes is None:
         return small
-    return annotate(small, boxes, show_labels=show_labels)
+    return (overlay or Overlay(labels=show_labels)).draw(small, boxes)
 
 
 def encode_jpeg(image: RGBImage, quality: int = 80) -> bytes:

@@ -15,6 +15,7 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING
 
 from detkit.errors import DetectorClosed, ItemFailure, UnsupportedSettingError
+from detkit.pipeline.tracking import Tracks, make_tracks
 from detkit.results import DetectionResult
 from detkit.video.frames import Frame
 from detkit.video.read_ahead import ReadAhead
@@ -62,6 +63,7 @@ class Player:
         self._frames: ReadAhead[Frame] | None = None
         self._pending: deque[tuple[Frame, float, Future[DetectionResult]]] = deque()
         self._abandoned = threading.Event()  # set: skipping to a frame is no longer wanted
+        self._tracks: Tracks | None = None
         self._state: State = "paused"
         self._is_idle = False
         self._late_error: Exception | None = None
@@ -131,6 +133,15 @@ class Player:
     def set_speed(self, speed: float | None) -> None:
         """Times the source's own speed; `None` is as fast as the detector can."""
         self._order(speed=speed, anchor=None)
+
+    def set_tracking(self, is_on: bool) -> None:
+        """Number the objects from the next frame on; after a seek the numbers begin anew.
+
+        Raises:
+            MissingPackageError: If the extra `track` is not installed.
+        """
+        if is_on != (self._tracks is not None):
+            self._tracks = make_tracks(is_on, self._source)
 
     def close(self) -> None:
         """Stop, release the source, end the thread. Idempotent."""
@@ -224,7 +235,9 @@ class Player:
                 return
             self._pending.popleft()
             orders.num_steps = max(0, orders.num_steps - 1)
-        self._on_frame(Shown(frame, _outcome(frame, future), fresh_at))
+        outcome, tracks = _outcome(frame, future), self._tracks
+        outcome = outcome if tracks is None else tracks.follow(frame, outcome)
+        self._on_frame(Shown(frame, outcome, fresh_at))
 
     def _fill(self) -> None:
         """Submit frames until the workers have enough to do."""
@@ -254,6 +267,7 @@ class Player:
 
     def _reopen(self, target: int) -> None:
         self._drop_pending()
+        self._tracks = make_tracks(self._tracks is not None, self._source)
         self._abandoned = threading.Event()
         self._frames = ReadAhead(_from(self._source, target, self._abandoned), _FRAMES_AHEAD)
 

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import ipywidgets
 
-from detkit.errors import ItemFailure
+from detkit.errors import ItemFailure, MissingPackageError
 from detkit.results import DetectionResult
+from detkit.widgets.overlay import Overlay
 
 if TYPE_CHECKING:
     from detkit.widgets.playing import Shown, State
@@ -49,6 +50,12 @@ class PreviewControls:
             description="Snapshot",
             icon="camera",
             tooltip="Save this frame with its boxes as a picture file",
+            layout=ipywidgets.Layout(width="110px"),
+        )
+        self.record = button(
+            description="Record",
+            icon="circle",
+            tooltip="Write what is played to a video file, until pressed again",
             layout=ipywidgets.Layout(width="110px"),
         )
         self.position = ipywidgets.IntSlider(
@@ -94,13 +101,9 @@ class PreviewControls:
             layout=wide,
             style=named,
         )
-        self.labels = ipywidgets.Checkbox(
-            description="Labels",
-            value=True,
-            indent=False,
-            tooltip="Write class and score beside each box",
-            layout=ipywidgets.Layout(width="90px"),
-        )
+        self.labels = _switch("Labels", "Write class and score beside each box", is_on=True)
+        self.tracks = _switch("Tracks", "Give every object a number and a colour of its own")
+        self.trails = _switch("Trails", "Draw where every object came from")
         self.classes = ipywidgets.SelectMultiple(
             description="Classes",
             rows=4,
@@ -115,22 +118,26 @@ class PreviewControls:
         preview.on_click(self.play, self._toggle)
         preview.on_click(self.step, preview.step)
         preview.on_click(self.save, preview.snapshot)
+        preview.on_click(self.record, preview.recording.toggle)
         preview.on_change(self.position, self._seek)
         preview.on_change(self.speed, lambda value: preview.player.set_speed(value))
         for control in (self.confidence, self.labels, self.classes):
             preview.on_change(control, lambda _: preview.redraw())
+        preview.on_change(self.tracks, lambda _: self._set_tracking(self.tracks))
+        preview.on_change(self.trails, lambda _: self._set_tracking(self.trails))
         preview.on_change(self.workers, self._set_workers)
 
     def layout(self, picture: Any) -> tuple[Any, ...]:
         """Picture above, then transport, then what changes the drawing."""
         wrap = ipywidgets.Layout(flex_flow="row wrap", align_items="center")
-        transport = (self.play, self.step, self.position, self.speed, self.save)
+        transport = (self.play, self.step, self.position, self.speed, self.save, self.record)
         sliders = ipywidgets.VBox((self.confidence, self.workers))
+        switches = ipywidgets.VBox((self.labels, self.tracks, self.trails))
         return (
             picture,
             self.hud,
             ipywidgets.HBox(transport, layout=wrap),
-            ipywidgets.HBox((sliders, self.classes, self.labels), layout=wrap),
+            ipywidgets.HBox((sliders, self.classes, switches), layout=wrap),
         )
 
     # -- control to model ------------------------------------------------------------------------
@@ -148,6 +155,21 @@ class PreviewControls:
     def _set_workers(self, value: int) -> None:
         self._preview.detector.max_workers = value
 
+    def _set_tracking(self, switch: ipywidgets.Checkbox) -> None:
+        preview = self._preview
+        try:
+            preview.player.set_tracking(self.tracks.value or self.trails.value)
+        except MissingPackageError:
+            switch.value = False
+            raise
+        if switch.value and not preview.player.is_playing:
+            preview.say("objects are followed from the next frame on")
+        preview.redraw()
+
+    def overlay(self) -> Overlay:
+        """What the switches ask to be drawn."""
+        return Overlay(self.labels.value, self.tracks.value, self.trails.value)
+
     def chosen_classes(self) -> tuple[int, ...] | None:
         """Ids of the classes to show; `None` for all."""
         return tuple(self.classes.value) or None
@@ -164,6 +186,11 @@ class PreviewControls:
             self._preview.say("seeking …")
         else:
             self._preview.say("")
+
+    def show_recording(self, is_on: bool) -> None:
+        """Name the record button after what it will do."""
+        description, icon = ("Stop", "stop") if is_on else ("Record", "circle")
+        self.record.description, self.record.icon = description, icon
 
     def learn_classes(self, outcome: DetectionResult | ItemFailure) -> None:
         """Offer the classes that a result knows by name, the first time one does."""
@@ -195,3 +222,13 @@ class PreviewControls:
                 self.position.value = index
         finally:
             self._is_showing = False
+
+
+def _switch(description: str, tooltip: str, *, is_on: bool = False) -> ipywidgets.Checkbox:
+    return ipywidgets.Checkbox(
+        description=description,
+        value=is_on,
+        indent=False,
+        tooltip=tooltip,
+        layout=ipywidgets.Layout(width="90px"),
+    )

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from detkit.api.async_detector import AsyncDetector
-from detkit.drawing import annotate
 from detkit.errors import ItemFailure, describe
 from detkit.results import DetectionResult
 from detkit.video.frames import Frame
@@ -30,6 +29,7 @@ from detkit.widgets.pictures import JpegBudget, data_url, drawn, encode_jpeg, pl
 from detkit.widgets.player import Player
 from detkit.widgets.playing import Shown, State
 from detkit.widgets.preview_controls import PreviewControls
+from detkit.widgets.recording import Recording
 
 if TYPE_CHECKING:
     from detkit.images import RGBImage
@@ -58,6 +58,7 @@ class VideoPreview(Panel):
     Attributes:
         player: Play, pause, step and seek from code.
         parts: The widgets, by name: `parts.confidence.value = 0.5`.
+        recording: Start and stop writing what is played to a file.
 
     Raises:
         VideoOpenError: If the source is no video.
@@ -80,6 +81,7 @@ class VideoPreview(Panel):
         name = Path(video.source_id).name if isinstance(video, VideoSource) else "frames"
         super().__init__(f"Video preview: {name}")
         self._clock = clock
+        self.recording = Recording(self, getattr(video, "fps", None))
         self._owns_detector = not isinstance(detector, AsyncDetector)
         self.detector = AsyncDetector(detector) if self._owns_detector else detector
         self._max_wh = (max_width_px, 4 * max_width_px)
@@ -145,21 +147,29 @@ class VideoPreview(Panel):
             RuntimeError: If there is no frame yet.
             OSError: If it cannot be written.
         """
-        shown = self._on_page or self._latest
+        shown = self.shown
         if shown is None:
             raise RuntimeError("there is no frame to save yet")
         target = Path(path or f"snapshot_{shown.frame.frame_index:06d}.png")
         result = self.visible(shown)
-        picture = shown.frame.image if result is None else annotate(shown.frame.image, result)
+        image, overlay = shown.frame.image, self.parts.overlay()
+        picture = image if result is None else overlay.draw(image, result)
         target.write_bytes(_encoded(picture, target.suffix.lower()))
         self.say(f"saved {target}")
         return target
 
+    @property
+    def shown(self) -> Shown | None:
+        """The frame on the page."""
+        return self._on_page or self._latest
+
     def visible(self, shown: Shown) -> DetectionResult | None:
         """What of a frame's result passes the sliders; `None` if there is no result."""
-        if isinstance(shown.outcome, ItemFailure):
-            return None
-        return shown.outcome.filter(
+        return None if isinstance(shown.outcome, ItemFailure) else self.chosen(shown.outcome)
+
+    def chosen(self, result: DetectionResult) -> DetectionResult:
+        """What of a result passes the sliders."""
+        return result.filter(
             confidence_threshold=self.parts.confidence.value,
             classes=self.parts.chosen_classes(),
         )
@@ -170,6 +180,7 @@ class VideoPreview(Panel):
         now = self._clock()
         self.num_detected += 1
         self._detected.tick(now)
+        self.recording.take(shown)
         replaced, self._latest = self._latest, shown
         if replaced is not None and replaced is not self._on_page:
             self.num_not_shown += 1
@@ -177,6 +188,8 @@ class VideoPreview(Panel):
 
     def _state_changed(self, state: State) -> None:
         self.screen.post("state", lambda: self.parts.show_state(state))
+        if state == "ended":
+            self.screen.post("recording", self.recording.stop)
         self._hud_at = float("-inf")
         self._post_picture()
 
@@ -207,8 +220,7 @@ class VideoPreview(Panel):
         self._on_page = shown
         result = self.visible(shown)
         self.parts.learn_classes(shown.outcome)
-        labels = bool(self.parts.labels.value)
-        picture = drawn(shown.frame.image, result, self._max_wh, show_labels=labels)
+        picture = drawn(shown.frame.image, result, self._max_wh, overlay=self.parts.overlay())
         self.view.show(self._budget.encode(picture), _caption(shown, result))
         if isinstance(shown.outcome, ItemFailure):
             self.show_error(f"frame {shown.frame.frame_index}: {describe(shown.outcome.exception)}")
@@ -254,6 +266,7 @@ class VideoPreview(Panel):
     def stop_work(self) -> None:
         """End playing, and the detector if it was made here."""
         self.player.close()
+        self.recording.stop()
         self.view.close()
         if self._owns_detector:
             self.detector.shutdown(wait=False, cancel_pending=True)
