@@ -29,6 +29,7 @@ CONFINED = {
     "pandas": {"notebook", "widgets"},
     "matplotlib": {"notebook", "widgets"},
     "ipywidgets": {"notebook", "widgets"},
+    "anywidget": {"widgets"},
     "IPython": {"notebook", "widgets"},
     "torch": {"detection", "doctor"},
     "ultralytics": {"detection"},

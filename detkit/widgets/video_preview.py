@@ -237,7 +237,7 @@ class VideoPreview(Panel):
         jpeg, caption = bytes(self.view.image.value), str(self.view.image.caption)
         if self._on_page is None:
             return super().fallback_html()
-        text = escape(caption.partition(": ")[2], quote=True)
+        text = escape(caption, quote=True)
         return f'<img alt="{text}" title="{text}" src="{data_url(jpeg)}"/>'
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, Any]:
