@@ -113,6 +113,7 @@ class Panel:
 
     def guard(self, action: Callable[[], object]) -> None:
         """Run a callback with the screen's lock held, and show what it raises."""
+        self.screen.adopt_context()
         with self.screen.lock:
             if self.is_closed:
                 return

@@ -92,7 +92,7 @@ class VideoPreview(Panel):
         self.num_detected = self.num_displayed = self.num_not_shown = 0
         size_wh = (video.width, video.height) if isinstance(video, VideoSource) else (1280, 720)
         grey = placeholder(size_wh, self._max_wh)
-        self.view = FrameView(FrameChannel(), clock, self._post_picture, max_width_px, grey)
+        self.view = FrameView(FrameChannel(), clock, self._page_answered, max_width_px, grey)
         num_frames = video.expected_frames if isinstance(video, VideoSource) else None
         self.parts = PreviewControls(self, num_frames, confidence_threshold)
         self.fill(self.parts.layout(self.view.image))
@@ -182,6 +182,10 @@ class VideoPreview(Panel):
 
     def _player_failed(self, error: BaseException) -> None:
         self.screen.post("error", lambda: self.show_error(error))
+
+    def _page_answered(self) -> None:
+        self.screen.adopt_context()
+        self._post_picture()
 
     def _post_picture(self) -> None:
         self.screen.post("picture", self._present)
