@@ -24,10 +24,10 @@ from typing import Any
 import nbformat
 import psutil
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from widgets.jupyter_page import Lab, NotebookPage, open_browser
+from widgets.jupyter_page import ROOT, Lab, NotebookPage, open_browser
 
 from benchmarks.measurement import print_table, write_results
 
@@ -60,7 +60,7 @@ def failed(error):
 bare = Player(Endless(), detector, on_frame=counted, on_state=lambda s: None, on_error=failed)
 bare.set_speed(None)
 preview = VideoPreview(Endless(), detector, max_width_px=1280)
-preview.player.set_speed(None)
+preview.parts.speed.value = None
 
 def memory():
     return int(Path("/proc/self/statm").read_text().split()[1]) * 4096 / 2**20

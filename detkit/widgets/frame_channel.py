@@ -5,13 +5,18 @@ Rule 2: confirming picture n confirms every picture before it; a confirmation ma
 or never.
 Rule 3: a browser that has been silent for `patience_s` gets one picture per `patience_s`, in case
 its confirmation was lost with a reloaded page. Nothing else is ever sent on a guess.
-Rule 4: while playing, pictures are at least `min_interval_s` apart: above the 25 of film
-people see little more, and the cores belong to the detector.
+Rule 4: while playing, pictures are at least `min_interval_s` apart: above the 25 of film people see
+little more, and when the detector runs as fast as it can, the cores belong to it.
 """
 
 from __future__ import annotations
 
 from collections import deque
+
+# 25 a second, and a millisecond for frames that come exactly at that rate.
+FILM_INTERVAL_S = 0.039
+# 16 a second: enough to follow what happens.
+SPARING_INTERVAL_S = 0.06
 
 
 class FrameChannel:
@@ -36,7 +41,10 @@ class FrameChannel:
     """
 
     def __init__(
-        self, max_in_flight: int = 2, patience_s: float = 2.0, min_interval_s: float = 0.039
+        self,
+        max_in_flight: int = 2,
+        patience_s: float = 2.0,
+        min_interval_s: float = FILM_INTERVAL_S,
     ) -> None:
         self.max_in_flight = max_in_flight
         self.patience_s = patience_s

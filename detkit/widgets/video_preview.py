@@ -23,7 +23,12 @@ from detkit.errors import ItemFailure, describe
 from detkit.results import DetectionResult
 from detkit.video.frames import Frame
 from detkit.video.sources import VideoSource
-from detkit.widgets.frame_channel import FrameChannel, RateMeter
+from detkit.widgets.frame_channel import (
+    FILM_INTERVAL_S,
+    SPARING_INTERVAL_S,
+    FrameChannel,
+    RateMeter,
+)
 from detkit.widgets.frame_view import FrameView
 from detkit.widgets.panel import Panel
 from detkit.widgets.pictures import JpegBudget, data_url, drawn, encode_jpeg, placeholder
@@ -129,6 +134,12 @@ class VideoPreview(Panel):
         """Go to a frame, counted from 0."""
         self.clear_error()
         self.player.seek(frame_index)
+
+    def set_speed(self, speed: float | None) -> None:
+        """Times the source's own speed; `None` is as fast as the detector can."""
+        interval_s = SPARING_INTERVAL_S if speed is None else FILM_INTERVAL_S
+        self.view.channel.min_interval_s = interval_s
+        self.player.set_speed(speed)
 
     def redraw(self) -> None:
         """Draw the frame on the page again, with the settings of now; nothing is inferred."""

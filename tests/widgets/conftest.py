@@ -22,7 +22,7 @@ def front(monkeypatch: pytest.MonkeyPatch) -> Iterator[Front]:
 def no_thread_left() -> Iterator[None]:
     """A test closes its panels, and their threads end with them."""
     yield
-    ours = ("detkit-screen", "detkit-player", "detkit-benchmark")
+    ours = ("detkit-screen", "detkit-player", "detkit-job")
     left = [t for t in threading.enumerate() if t.name in ours]
     for thread in left:
         thread.join(5)

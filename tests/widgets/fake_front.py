@@ -36,6 +36,7 @@ class Front:
         self._comms: dict[str, FakeComm] = {}
         self._changed = threading.Condition()
         self._numbers: dict[str, int] = {}
+        self._listeners: dict[str, list[Callable[[Any, list[Any]], None]]] = {}
 
     def opened(self, channel: FakeComm) -> None:
         self._comms[channel.comm_id] = channel
@@ -43,6 +44,9 @@ class Front:
     def received(self, channel: FakeComm, data: dict[str, Any], buffers: list[Any]) -> None:
         number = data.get("state", {}).get("number")
         self.threads.add(threading.current_thread().name)
+        if data.get("method") == "custom":
+            for heard in self._listeners.get(channel.comm_id, ()):
+                heard(data["content"], buffers)
         if number is None or not buffers:
             with self._changed:
                 self._changed.notify_all()
@@ -80,6 +84,10 @@ class Front:
         """A message of a widget's own, as `model.send` makes it."""
         data = {"method": "custom", "content": content}
         channel.handle_msg({"content": {"data": data}, "buffers": [memoryview(b) for b in buffers]})
+
+    def listen(self, comm_id: str, heard: Callable[[Any, list[Any]], None]) -> None:
+        """Give a widget's own messages to a page that understands them."""
+        self._listeners.setdefault(comm_id, []).append(heard)
 
     def look(self, image: Any, visible: bool, view: str = "a view") -> None:
         """A person scrolls to a picture, or away from it."""
