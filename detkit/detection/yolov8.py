@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from os import PathLike
+from typing import Any
 
 from detkit.detection.abstract import AbstractDetector, DetectionSettings
 from detkit.detection.loaded_model import LoadedModel, Thresholds
 from detkit.detection.model_files import find_model
 from detkit.detection.runtimes.contract import LoadOptions, Precision, RuntimeName
-from detkit.detection.runtimes.selection import open_runtime
+from detkit.detection.runtimes.selection import open_runtime, runtimes_for
 from detkit.errors import DetectorNotLoadedError
 from detkit.images import RGBImage, validate_image
 from detkit.results import DetectionResult
@@ -193,6 +194,35 @@ class YOLOv8Detector(AbstractDetector):
             replica._arguments = self._arguments
             replica._loaded = LoadedModel(loaded.runtime.replicate(), loaded.name, loaded.defaults)
         return replica
+
+    def reload(self, **changes: Any) -> YOLOv8Detector:
+        """Another detector of the same file, loaded with some arguments changed.
+
+        Args:
+            **changes: Arguments of `load_model`, such as `precision="fp32"`; those not named stay
+                as they were.
+
+        Raises:
+            DetectorNotLoadedError: Before `load_model` and after `close`.
+            TypeError: If `load_model` has no such argument.
+            ModelLoadError: If the file cannot be loaded in this way.
+        """
+        return _load_again(type(self), replace(self._loaded_with(), **changes))
+
+    @property
+    def runtimes(self) -> tuple[RuntimeName, ...]:
+        """Names of the libraries that can load the file, the preferred one first.
+
+        Raises:
+            DetectorNotLoadedError: Before `load_model` and after `close`.
+        """
+        return runtimes_for(find_model(self._loaded_with().model_path)[1])
+
+    def _loaded_with(self) -> _LoadArguments:
+        with self._lock:
+            self._require()
+            assert self._arguments is not None, "what is loaded was loaded with arguments"
+            return self._arguments
 
     def close(self) -> None:
         """Release the model's memory. Idempotent; `load_model` makes it usable again."""

@@ -211,3 +211,15 @@ def test_a_bare_official_name_that_is_not_there(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ModelNotFoundError, match=r"yolov8n\.pt"):
         YOLOv8Detector().load_model("yolov8n.pt", device="cpu")
+
+
+def test_it_can_be_loaded_again_in_another_way(tiny_onnx, noise):
+    detector = load(tiny_onnx)
+    smaller = detector.reload(image_size=64)
+    assert smaller.batch_key(noise) != detector.batch_key(noise)
+    assert detector.reload().detect(noise) == detector.detect(noise)
+    assert detector.runtimes == ("openvino", "onnxruntime")
+    with pytest.raises(TypeError, match="colour"):
+        detector.reload(colour="red")
+    with pytest.raises(DetectorNotLoadedError):
+        YOLOv8Detector().reload()
