@@ -13,10 +13,8 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 import ipywidgets
-import numpy as np
 
 from detkit.errors import ItemFailure
-from detkit.results import DetectionResult
 from detkit.widgets.background_job import End, Job
 from detkit.widgets.cards import picture_html
 from detkit.widgets.detect_controls import OTHER_MODEL, DetectControls, found_html
@@ -30,12 +28,10 @@ from detkit.widgets.file_exchange import FileExchange
 from detkit.widgets.inbox import Limits, Upload
 from detkit.widgets.panel import Panel
 from detkit.widgets.picture_queue import GIVEN_MODEL, SAMPLE_MODEL, PictureQueue
-from detkit.widgets.pictures import drawn, encode_jpeg
+from detkit.widgets.pictures import encode_jpeg
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from detkit.images import RGBImage
 
 _PAGE_SIZE = 6
 _WIDTH_PX, _ALONE_PX = 400, 800
@@ -232,8 +228,7 @@ class DetectPanel(Panel):
         caption = f"{name}: waiting …"
         if result is not None:
             caption = f"{name}: {len(result)} object{'' if len(result) == 1 else 's'}"
-        max_wh = (width_px, 2 * width_px)
-        jpeg = encode_jpeg(_drawn(picture, picture.small, result, max_wh))
+        jpeg = encode_jpeg(picture.small.drawn(result))
         return picture_html(jpeg, caption, problem, width_px)
 
     def _summary(self) -> str:
@@ -261,16 +256,3 @@ class DetectPanel(Panel):
         if self._saving is not None:
             self._saving.cancel()
         self.exchange.close()
-
-
-def _drawn(
-    picture: DetectedPicture,
-    small: RGBImage,
-    result: DetectionResult | None,
-    max_wh: tuple[int, int],
-) -> RGBImage:
-    """The picture for the page, with the boxes at its size."""
-    if result is not None and picture.scale != 1.0:
-        boxes = result.boxes * np.float32(picture.scale)
-        result = DetectionResult(boxes, result.scores, result.classes, result.metadata)
-    return drawn(small, result, max_wh)

@@ -21,7 +21,7 @@ from detkit.images import RGBImage
 from detkit.pipeline.outputs import OutputNames
 from detkit.results import DetectionResult
 from detkit.widgets.inbox import Upload
-from detkit.widgets.pictures import encode_jpeg
+from detkit.widgets.pictures import SmallPicture, encode_jpeg
 
 _COLUMNS = ["file", "object", "confidence", "x_min", "y_min", "x_max", "y_max", "note"]
 # Spreadsheets run a cell that begins so as a formula.
@@ -35,15 +35,13 @@ class DetectedPicture:
 
     Attributes:
         upload: The file as it came.
-        small: Its pixels, shrunk for the page; `None` before, and if it cannot be read.
+        small: It, shrunk for the page; `None` before, and if it cannot be read.
         outcome: The result in pixels of the file, or why there is none; `None` while it waits.
-        scale: Pixels of `small` for one pixel of the file.
     """
 
     upload: Upload
-    small: RGBImage | None = None
+    small: SmallPicture | None = None
     outcome: DetectionResult | ItemFailure | None = None
-    scale: float = 1.0
 
     def visible(self, confidence_threshold: float) -> DetectionResult | None:
         """What was found above a threshold; `None` if there is no result."""

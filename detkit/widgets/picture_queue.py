@@ -163,8 +163,7 @@ class PictureQueue:
             pixels = await asyncio.to_thread(decode_image, upload.data, max_pixels=self._max_pixels)
         except Exception as error:  # noqa: BLE001  one bad file must not cost the others
             return ItemFailure(0, "decode", error, upload.name)
-        picture.small, _ = shrunk(pixels, None, _SMALL_WH)
-        picture.scale = picture.small.shape[1] / pixels.shape[1]
+        picture.small = shrunk(pixels, _SMALL_WH)
         try:
             return await detector.detect_async(pixels, confidence_threshold=FLOOR)
         except DetectorClosed:

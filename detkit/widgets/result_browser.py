@@ -6,6 +6,7 @@ them, draws the pictures of the page shown and no other, and keeps selection and
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -20,12 +21,13 @@ from detkit.widgets.browser_controls import BrowserControls
 from detkit.widgets.cards import Card, Mark, picture_html
 from detkit.widgets.catalogue import Catalogue, Query, outcomes_of
 from detkit.widgets.panel import Panel
-from detkit.widgets.pictures import drawn, encode_jpeg
+from detkit.widgets.pictures import SmallPicture, encode_jpeg, shrunk
+from detkit.widgets.reviews import Reviewed, coco_dataset, marks_dataframe
 
 if TYPE_CHECKING:
     from detkit.image_files import ImageSource
     from detkit.images import RGBImage
-
+    from detkit.results import DetectionResult
 _THUMBNAIL_WH = (250, 190)
 _LARGE_WH = (960, 720)
 
@@ -82,6 +84,7 @@ class ResultBrowser(Panel):
         self._order = self._catalogue.select(Query())
         self._counts = self._catalogue.counts(Query())
         self._page_size = page_size
+        self._read: dict[tuple[int, tuple[int, int]], SmallPicture] = {}
         self.page = 0
         self.parts = BrowserControls(self._catalogue.class_names)
         self.cards = [
@@ -102,6 +105,7 @@ class ResultBrowser(Panel):
         self.on_click(parts.select_all, self.select_all)
         self.on_click(parts.select_none, self.select_none)
         self.on_click(parts.save, self.save_marks)
+        self.on_click(parts.save_coco, lambda: self.save_marks("marks.json"))
 
     # -- what the controls do --------------------------------------------------------------------
 
@@ -169,20 +173,46 @@ class ResultBrowser(Panel):
         self.screen.post("cards", self._sync_cards)
 
     def save_marks(self, path: str | os.PathLike[str] = "marks.csv") -> Path:
-        """Write `image_index`, `source`, `mark` of every marked image as CSV.
+        """Write what was reviewed: `.csv` all marks, `.json` the accepted images as COCO.
+
+        The CSV has the columns `image_index`, `source`, `mark`. The COCO file holds the boxes that
+        the controls let through, see `coco_dataset`.
 
         Raises:
             RuntimeError: If nothing is marked yet.
+            ValueError: If the path ends in neither.
             OSError: If the file cannot be written.
         """
         if not self.marks:
             raise RuntimeError("nothing is marked yet: press ✓ or ✗ below a picture")
-        rows = [(index, self._name(index), self.marks[index]) for index in sorted(self.marks)]
         target = Path(path)
-        pd.DataFrame(rows, columns=["image_index", "source", "mark"]).to_csv(target, index=False)
+        reviewed = [
+            Reviewed(index, self._name(index), self.marks[index], self._visible(index))
+            for index in sorted(self.marks)
+        ]
+        if target.suffix.lower() == ".json":
+            target.write_text(json.dumps(coco_dataset(reviewed, self._size_hw)), encoding="utf-8")
+        elif target.suffix.lower() == ".csv":
+            marks_dataframe(reviewed).to_csv(target, index=False)
+        else:
+            raise ValueError(f"marks are saved as .csv or .json, got {target.name!r}")
         self.clear_error()
-        self.say(f"wrote {len(rows)} marks to {target}")
+        self.say(f"wrote {len(reviewed)} marks to {target}")
         return target
+
+    def _size_hw(self, index: int) -> tuple[int, int]:
+        given = self._images[index]
+        pixels = given if isinstance(given, np.ndarray) else decode_image(given)
+        return pixels.shape[0], pixels.shape[1]
+
+    def _visible(self, index: int) -> DetectionResult | None:
+        """What of a result passes the controls; `None` for a failed image."""
+        outcome = self._catalogue.outcomes[index]
+        if isinstance(outcome, ItemFailure):
+            return None
+        query = self.query
+        classes = None if query.class_name is None else [query.class_name]
+        return outcome.filter(confidence_threshold=query.confidence_threshold, classes=classes)
 
     @property
     def selection(self) -> pd.DataFrame:
@@ -238,24 +268,30 @@ class ResultBrowser(Panel):
     def _html(self, index: int, size_wh: tuple[int, int], *, show_labels: bool) -> str:
         """The picture of one image as it is now, or why there is none."""
         outcome, name = self._catalogue.outcomes[index], self._name(index)
-        problem, result = "", None
+        problem, result = "", self._visible(index)
         if isinstance(outcome, ItemFailure):
-            caption, problem = name, describe(outcome.exception)
-        else:
-            query = self.query
-            classes = None if query.class_name is None else [query.class_name]
-            result = outcome.filter(
-                confidence_threshold=query.confidence_threshold, classes=classes
-            )
+            problem = describe(outcome.exception)
+        caption = name
+        if result is not None:
             caption = f"{name}: {len(result)} object{'' if len(result) == 1 else 's'}"
         jpeg = None
         try:
-            given = self._images[index]
-            pixels = given if isinstance(given, np.ndarray) else decode_image(given)
-            jpeg = encode_jpeg(drawn(pixels, result, size_wh, show_labels=show_labels))
+            small = self._small(index, size_wh)
+            jpeg = encode_jpeg(small.drawn(result, show_labels=show_labels))
         except Exception as error:  # noqa: BLE001  one bad file must not cost the page
             problem = problem or describe(error)
         return picture_html(jpeg, caption, problem, size_wh[0])
+
+    def _small(self, index: int, size_wh: tuple[int, int]) -> SmallPicture:
+        """The picture as small as it is shown, read again only when the page was turned."""
+        key = (index, size_wh)
+        if key not in self._read:
+            while len(self._read) > self._page_size:
+                self._read.pop(next(iter(self._read)))
+            given = self._images[index]
+            pixels = given if isinstance(given, np.ndarray) else decode_image(given)
+            self._read[key] = shrunk(pixels, size_wh)
+        return self._read[key]
 
     def _name(self, index: int) -> str:
         if self._sources is not None:

@@ -312,7 +312,7 @@ def test_large_pictures_are_shrunk_for_the_page_alone(page: Page, panel: DetectP
     page.drop(**{"a.png": png(hw=(1200, 1600))})
     assert panel.wait(20)
     small = panel.pictures[0].small
-    assert small is not None and small.shape == (600, 800, 3)
+    assert small is not None and small.pixels.shape == (600, 800, 3)
     assert panel.table["x_max"].tolist() == [30, 70]
 
 
