@@ -16,12 +16,12 @@ import numpy as np
 import pandas as pd
 
 from detkit.errors import ItemFailure, PartialBatchError, describe
-from detkit.image_files import decode_image, source_name
+from detkit.widgets.browsed_images import BrowsedImages
 from detkit.widgets.browser_controls import BrowserControls
 from detkit.widgets.cards import Card, Mark, picture_html
 from detkit.widgets.catalogue import Catalogue, Query, outcomes_of
 from detkit.widgets.panel import Panel
-from detkit.widgets.pictures import SmallPicture, encode_jpeg, shrunk
+from detkit.widgets.pictures import encode_jpeg
 from detkit.widgets.reviews import Reviewed, coco_dataset, marks_dataframe
 
 if TYPE_CHECKING:
@@ -75,8 +75,7 @@ class ResultBrowser(Panel):
         if page_size < 1:
             raise ValueError(f"page_size must be at least 1, got {page_size}")
         super().__init__("Results")
-        self._images = images
-        self._sources = sources
+        self._images = BrowsedImages(images, sources, page_size + 1)
         self._catalogue = Catalogue(outcomes)
         self._selected: set[int] = set()
         self.marks: dict[int, Mark] = {}
@@ -84,7 +83,6 @@ class ResultBrowser(Panel):
         self._order = self._catalogue.select(Query())
         self._counts = self._catalogue.counts(Query())
         self._page_size = page_size
-        self._read: dict[tuple[int, tuple[int, int]], SmallPicture] = {}
         self.page = 0
         self.parts = BrowserControls(self._catalogue.class_names)
         self.cards = [
@@ -191,7 +189,9 @@ class ResultBrowser(Panel):
             for index in sorted(self.marks)
         ]
         if target.suffix.lower() == ".json":
-            target.write_text(json.dumps(coco_dataset(reviewed, self._size_hw)), encoding="utf-8")
+            target.write_text(
+                json.dumps(coco_dataset(reviewed, self._images.size_hw)), encoding="utf-8"
+            )
         elif target.suffix.lower() == ".csv":
             marks_dataframe(reviewed).to_csv(target, index=False)
         else:
@@ -199,11 +199,6 @@ class ResultBrowser(Panel):
         self.clear_error()
         self.say(f"wrote {len(reviewed)} marks to {target}")
         return target
-
-    def _size_hw(self, index: int) -> tuple[int, int]:
-        given = self._images[index]
-        pixels = given if isinstance(given, np.ndarray) else decode_image(given)
-        return pixels.shape[0], pixels.shape[1]
 
     def _visible(self, index: int) -> DetectionResult | None:
         """What of a result passes the controls; `None` for a failed image."""
@@ -276,35 +271,14 @@ class ResultBrowser(Panel):
             caption = f"{name}: {len(result)} object{'' if len(result) == 1 else 's'}"
         jpeg = None
         try:
-            small = self._small(index, size_wh)
+            small = self._images.small(index, size_wh)
             jpeg = encode_jpeg(small.drawn(result, show_labels=show_labels))
         except Exception as error:  # noqa: BLE001  one bad file must not cost the page
             problem = problem or describe(error)
         return picture_html(jpeg, caption, problem, size_wh[0])
 
-    def _small(self, index: int, size_wh: tuple[int, int]) -> SmallPicture:
-        """The picture as small as it is shown, read again only when the page was turned."""
-        key = (index, size_wh)
-        if key not in self._read:
-            while len(self._read) > self._page_size:
-                self._read.pop(next(iter(self._read)))
-            given = self._images[index]
-            pixels = given if isinstance(given, np.ndarray) else decode_image(given)
-            self._read[key] = shrunk(pixels, size_wh)
-        return self._read[key]
-
     def _name(self, index: int) -> str:
-        if self._sources is not None:
-            return self._sources[index]
-        outcome, image = self._catalogue.outcomes[index], self._images[index]
-        known = (
-            outcome.source if isinstance(outcome, ItemFailure) else outcome.metadata.get("source")
-        )
-        if known is not None:
-            return Path(str(known)).name
-        if isinstance(image, (str, os.PathLike)):
-            return source_name(image).strip("'\"")
-        return f"image {index}"
+        return self._images.name(index, self._catalogue.outcomes[index])
 
     def _say_counts(self) -> None:
         self.say(

@@ -237,7 +237,7 @@ def test_a_picture_is_read_once_while_its_page_is_shown(front: Front) -> None:
         for _ in range(2):
             front.click(browser.parts.next)
             browser.screen.flush()
-        assert images.read == [0, 1, 2, 3, 4] and len(browser._read) <= 3
+        assert images.read == [0, 1, 2, 3, 4] and len(browser._images._read) <= 3
 
 
 def test_an_unreadable_file_costs_only_its_own_card(front: Front, tmp_path: Path) -> None:
