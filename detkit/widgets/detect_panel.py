@@ -8,8 +8,10 @@ detects in the background. This file joins them to controls.
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Sequence
 from html import escape
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import ipywidgets
@@ -100,9 +102,16 @@ class DetectPanel(Panel):
 
     # -- what the controls do --------------------------------------------------------------------
 
-    def add(self, upload: Upload) -> None:
-        """Take a picture and detect in it, in the background."""
-        picture = DetectedPicture(upload)
+    def add(self, picture_file: str | os.PathLike[str] | Upload) -> None:
+        """Take a picture file and detect in it, in the background.
+
+        Raises:
+            OSError: If a path cannot be read.
+        """
+        if not isinstance(picture_file, Upload):
+            path = Path(picture_file)
+            picture_file = Upload(path.name, path.read_bytes())
+        picture = DetectedPicture(picture_file)
         self.pictures.append(picture)
         self._queue.put([picture])
         self.screen.post("pictures", self._draw)

@@ -13,10 +13,8 @@ from __future__ import annotations
 
 from collections import deque
 
-# 25 a second, and a millisecond for frames that come exactly at that rate.
-FILM_INTERVAL_S = 0.039
 # 16 a second: enough to follow what happens.
-SPARING_INTERVAL_S = 0.06
+_SPARING_INTERVAL_S = 0.06
 
 
 class FrameChannel:
@@ -28,6 +26,7 @@ class FrameChannel:
         min_interval_s: Least time between two pictures while playing, in seconds.
 
     Attributes:
+        is_sparing: Whether to send fewer pictures while playing, and leave the cores to others.
         num_sent: Pictures sent so far; the number of the latest.
         num_confirmed: Number of the latest confirmed picture.
         round_trip_s: From sending to confirmation, of the latest confirmed one; `None` before.
@@ -44,11 +43,12 @@ class FrameChannel:
         self,
         max_in_flight: int = 2,
         patience_s: float = 2.0,
-        min_interval_s: float = FILM_INTERVAL_S,
+        min_interval_s: float = 0.039,
     ) -> None:
         self.max_in_flight = max_in_flight
         self.patience_s = patience_s
         self.min_interval_s = min_interval_s
+        self.is_sparing = False
         self.num_sent = 0
         self.num_confirmed = 0
         self.round_trip_s: float | None = None
@@ -63,7 +63,8 @@ class FrameChannel:
     def may_send(self, now: float, *, is_playing: bool = False) -> bool:
         """Whether a picture may be sent at `now`, in seconds of any steady clock."""
         # A millisecond of grace: frames that come exactly at the rate must not lose every second.
-        if is_playing and now - self._last_sent < self.min_interval_s - 1e-3:
+        least_s = max(self.min_interval_s, _SPARING_INTERVAL_S if self.is_sparing else 0.0)
+        if is_playing and now - self._last_sent < least_s - 1e-3:
             return False
         if len(self._sent_at) < self.max_in_flight:
             return True

@@ -23,12 +23,7 @@ from detkit.errors import ItemFailure, describe
 from detkit.results import DetectionResult
 from detkit.video.frames import Frame
 from detkit.video.sources import VideoSource
-from detkit.widgets.frame_channel import (
-    FILM_INTERVAL_S,
-    SPARING_INTERVAL_S,
-    FrameChannel,
-    RateMeter,
-)
+from detkit.widgets.frame_channel import FrameChannel, RateMeter
 from detkit.widgets.frame_view import FrameView
 from detkit.widgets.panel import Panel
 from detkit.widgets.pictures import JpegBudget, data_url, drawn, encode_jpeg, placeholder
@@ -137,8 +132,7 @@ class VideoPreview(Panel):
 
     def set_speed(self, speed: float | None) -> None:
         """Times the source's own speed; `None` is as fast as the detector can."""
-        interval_s = SPARING_INTERVAL_S if speed is None else FILM_INTERVAL_S
-        self.view.channel.min_interval_s = interval_s
+        self.view.channel.is_sparing = speed is None
         self.player.set_speed(speed)
 
     def redraw(self) -> None:
@@ -184,7 +178,16 @@ class VideoPreview(Panel):
         replaced, self._latest = self._latest, shown
         if replaced is not None and replaced is not self._on_page:
             self.num_not_shown += 1
-        self._post_picture()
+        if self._has_use_for(now):
+            self._post_picture()
+
+    def _has_use_for(self, now: float) -> bool:
+        """Whether a new frame changes what somebody sees; waking the screen costs the detector."""
+        if self.view.is_hidden:
+            return False
+        is_playing = self.player.state == "playing"
+        is_due = now - self._hud_at >= _HUD_INTERVAL_S
+        return not is_playing or is_due or self.view.channel.may_send(now, is_playing=True)
 
     def _state_changed(self, state: State) -> None:
         self.screen.post("state", lambda: self.parts.show_state(state))

@@ -26,8 +26,8 @@ WAIT_MS = 15_000
 _FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking")
 _FLAGS += ("--disable-component-update", "--no-first-run")
 
-_COMMAND = """([name, limit]) => Promise.race([
-    window.jupyterapp.commands.execute(name).then(() => 0),
+_COMMAND = """([name, limit, given]) => Promise.race([
+    window.jupyterapp.commands.execute(name, given).then(() => 0),
     new Promise((_, fail) => setTimeout(() => fail(new Error(name + ' took too long')), limit)),
 ])"""
 
@@ -97,10 +97,6 @@ class Lab:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / f"{name}.jupyterlab-settings").write_text(json.dumps(values))
 
-    def use_theme(self, name: str) -> None:
-        """Take effect with the next page."""
-        self._set("apputils-extension", "themes", {"theme": name})
-
     def wait_until_up(self) -> None:
         """Return when the server answers."""
         deadline = time.monotonic() + START_S
@@ -165,9 +161,16 @@ class NotebookPage:
         if message.type == "error":
             self.problems.append(message.text)
 
-    def command(self, name: str) -> None:
+    def command(self, name: str, **arguments: str) -> None:
         """Run a command of JupyterLab and wait until it is done."""
-        self.page.evaluate(_COMMAND, [name, 2 * WAIT_MS])
+        self.page.evaluate(_COMMAND, [name, 2 * WAIT_MS, arguments])
+
+    def take_pictures(self, folder: Path, name: str) -> None:
+        """Screenshots `name-light.png` and `name-dark.png`."""
+        for theme in ("Light", "Dark"):
+            self.command("apputils:change-theme", theme=f"JupyterLab {theme}")
+            self.page.wait_for_selector(f'body[data-jp-theme-name="JupyterLab {theme}"]')
+            self.page.screenshot(path=folder / f"{name}-{theme.lower()}.png")
 
     def start_command(self, name: str) -> None:
         """Run a command of JupyterLab and go on."""

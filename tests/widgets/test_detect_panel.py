@@ -4,6 +4,7 @@ import io
 import threading
 import zipfile
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -234,8 +235,9 @@ def test_nothing_to_download_is_said(front: Front, page: Page, panel: DetectPane
     assert panel.parts.save_table.disabled
 
 
-def test_without_a_browser_there_is_nowhere_to_save(panel: DetectPanel) -> None:
-    panel.add(Upload("a.png", png()))
+def test_without_a_browser_there_is_nowhere_to_save(panel: DetectPanel, tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(png())
+    panel.add(tmp_path / "a.png")
     assert panel.wait(20)
     with pytest.raises(RuntimeError, match="no browser"):
         panel.download_table()
