@@ -216,7 +216,8 @@ class NotebookPage:
             return
         for theme in ("Dark", "Light"):
             self.command("apputils:change-theme", theme=f"JupyterLab {theme}")
-            self.page.wait_for_selector(f'body[data-jp-theme-name="JupyterLab {theme}"]')
+            named = f'body[data-jp-theme-name="JupyterLab {theme}"]'
+            self.page.wait_for_selector(named, state="attached")
             if shown is not None:
                 shown.scroll_into_view_if_needed()
             self.page.screenshot(path=self._shots / f"{name}-{theme.lower()}.png")
@@ -225,7 +226,8 @@ class NotebookPage:
         """Every control has a name and can be reached; every text of ours can be read."""
         for theme in ("Dark", "Light"):
             self.command("apputils:change-theme", theme=f"JupyterLab {theme}")
-            self.page.wait_for_selector(f'body[data-jp-theme-name="JupyterLab {theme}"]')
+            named = f'body[data-jp-theme-name="JupyterLab {theme}"]'
+            self.page.wait_for_selector(named, state="attached")
             problems = self.page.evaluate(_UNREADABLE)
             assert problems == [], (theme, problems)
         self.page.wait_for_selector('.detkit-panel [role="slider"][aria-label]')

@@ -104,6 +104,7 @@ def test_playing_seeking_and_turning_the_threshold(notebook: NotebookPage) -> No
     notebook.page.locator(".jp-CodeCell .cm-content").last.click()
     notebook.start_command("notebook:run-cell")
     notebook.page.wait_for_selector('.jp-Notebook-ExecutionIndicator[data-status="busy"]')
+    panel.scroll_into_view_if_needed()
     for _ in range(8):
         notebook.wait_until(OTHER_PICTURE, [title, notebook.page.evaluate(ALTS, title)[0]])
     threshold = slider(panel, "Confidence")
@@ -184,6 +185,7 @@ def test_running_sweeping_stopping_and_applying(notebook: NotebookPage) -> None:
     panel.get_by_role("button", name="Apply").click()
     panel.locator("text=The detector now has 4 workers").wait_for()
     panel.get_by_role("button", name="Export").click()
+    panel.locator("text=the code below repeats the best run").wait_for()
     assert "await measure" in panel.locator("textarea").input_value()
 
     failing = notebook.page.locator(".failing")
@@ -219,7 +221,8 @@ def test_dropping_pictures_and_taking_them_home(notebook: NotebookPage, tmp_path
     notebook.page.evaluate(DROP, ["<b>torn</b>.jpg", "no picture"])
     notebook.wait_until(SAYS, [title, "3 of 3 pictures done"])
     assert panel.locator("img").count() == 2
-    assert "<b>torn</b>.jpg" in panel.locator(".detkit-error").first.inner_text()
+    card = panel.locator(".detkit-note").filter(has_text="<b>torn</b>.jpg").first
+    assert "no JPEG, PNG" in card.locator(".detkit-error").inner_text()
     notebook.take_pictures("detect-finished", panel)
     notebook.check_names_and_colours()
 
