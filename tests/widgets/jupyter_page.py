@@ -218,6 +218,7 @@ class NotebookPage:
             self.command("apputils:change-theme", theme=f"JupyterLab {theme}")
             named = f'body[data-jp-theme-name="JupyterLab {theme}"]'
             self.page.wait_for_selector(named, state="attached")
+            self.page.wait_for_selector("#jupyterlab-splash", state="detached")
             if shown is not None:
                 shown.scroll_into_view_if_needed()
             self.page.screenshot(path=self._shots / f"{name}-{theme.lower()}.png")

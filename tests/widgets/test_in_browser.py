@@ -64,7 +64,8 @@ ALTS = """title => [...document.querySelectorAll('.detkit-panel')]
     .filter(p => p.innerText.startsWith(title)).map(p => p.querySelector('img').alt)"""
 AGREE = """title => {
     const alts = [...document.querySelectorAll('.detkit-panel')]
-        .filter(p => p.innerText.startsWith(title)).map(p => p.querySelector('img').alt);
+        .filter(p => p.innerText.startsWith(title) && !p.classList.contains('failing'))
+        .map(p => p.querySelector('img').alt);
     return alts.length === 2 && alts[0] === alts[1];
 }"""
 OTHER_PICTURE = """([title, alt]) => [...document.querySelectorAll('.detkit-panel')]
