@@ -42,6 +42,7 @@ CONFINED = {
     "pandas": {"notebook", "widgets"},
     "matplotlib": {"notebook", "widgets"},
     "ipywidgets": {"notebook", "widgets"},
+    "anywidget": {"widgets"},
     "IPython": {"notebook", "widgets", "progress"},
     "tqdm": {"progress"},
     "torch": {"detection", "doctor"},

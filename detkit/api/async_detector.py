@@ -58,6 +58,9 @@ class AsyncDetector(EngineControls):
         num_threads: CPU threads of all workers together, divided among them by detectors that can
             tell their library, as `YOLOv8Detector` does. None: what the detector was loaded with,
             else all cores that the process may use. More workers than threads share them.
+        num_threads: CPU threads of all workers together, divided among them by detectors that can
+            tell their library, as `YOLOv8Detector` does. None: what the detector was loaded with,
+            else all cores that the process may use. More workers than threads share them.
 
     Raises:
         ValueError: If a number is out of range.

@@ -6,11 +6,10 @@ Holds the public contract: arguments, loading, copies, closing. The arithmetic i
 
 from __future__ import annotations
 
-import sys
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from os import PathLike
 from pathlib import Path
 from typing import Any, Literal
@@ -18,33 +17,18 @@ from typing import Any, Literal
 import cv2
 
 from detkit.detection.abstract import AbstractDetector, DetectionSettings
+from detkit.detection.load_arguments import LoadArguments, other_ways
 from detkit.detection.loaded_model import LoadedModel, Thresholds
 from detkit.detection.model_files import find_model
 from detkit.detection.optimization_report import OptimizationReport
 from detkit.detection.optimize import ImageOrPath, optimize
 from detkit.detection.optimized_models import find_optimized
 from detkit.detection.runtimes.contract import LoadOptions, Precision, RuntimeName
-from detkit.detection.runtimes.selection import installed_runtimes, open_runtime
+from detkit.detection.runtimes.selection import open_runtime, runtimes_for
 from detkit.detection.threads import divide_threads
 from detkit.errors import DetectorNotLoadedError, UnsupportedSettingError
 from detkit.images import RGBImage, validate_image
 from detkit.results import DetectionResult
-
-
-@dataclass(frozen=True, slots=True)
-class _LoadArguments:
-    """The arguments of `load_model`: all that a copy in another process needs."""
-
-    model_path: str
-    device: str
-    runtime: RuntimeName
-    precision: Precision
-    trust_weights: bool
-    num_threads: int | None
-    confidence_threshold: float
-    iou_threshold: float
-    max_detections: int
-    image_size: int | tuple[int, int] | None
 
 
 class YOLOv8Detector(AbstractDetector):
@@ -65,9 +49,9 @@ class YOLOv8Detector(AbstractDetector):
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._loaded: LoadedModel | None = None
-        self._arguments: _LoadArguments | None = None
+        self._arguments: LoadArguments | None = None
         # What the first of a row of `reload` was allowed to choose; None: no more than this one.
-        self._allowed: _LoadArguments | None = None
+        self._allowed: LoadArguments | None = None
         self._thread_share: tuple[int, int] | None = None
 
     def load_model(
@@ -122,7 +106,7 @@ class YOLOv8Detector(AbstractDetector):
         """
         thresholds = Thresholds(confidence_threshold, iou_threshold, max_detections)
         path, file_format = find_model(model_path)
-        arguments = _LoadArguments(
+        arguments = LoadArguments(
             str(path),
             device,
             runtime,
@@ -300,27 +284,18 @@ class YOLOv8Detector(AbstractDetector):
         runtime, given = self._require().runtime, self._allowed or self._arguments
         assert given is not None, "what is loaded was loaded with arguments"
         on_cpu = runtime.device == "cpu"
-        threads: list[dict[str, Any]] = [{}]
-        if on_cpu and given.num_threads is None:
-            threads += [{"num_threads": count} for count in num_threads]
-        libraries: list[str] = [runtime.library] if given.runtime == "auto" else [given.runtime]
-        if given.runtime == "auto" and on_cpu:
-            found = installed_runtimes(find_model(given.model_path)[1])
-            # Half a gigabyte and some seconds are much for a library that is never the fastest.
-            libraries += [n for n in found if n != "ultralytics" or "torch" in sys.modules]
-        choices: dict[str, dict[str, Any]] = {}
-        for library in libraries:
-            precisions: list[str] = [given.precision]
-            if given.precision == "auto":
-                precisions = ["fp32"]
-                if library == runtime.library:
-                    precisions += [runtime.precision]
-            for precision in precisions:
-                for count in threads:
-                    choice = {"runtime": library, "precision": precision, **count}
-                    choices[str(choice)] = choice
-        choices.pop(str({"runtime": runtime.library, "precision": runtime.precision}), None)
-        return list(choices.values())
+        return other_ways(given, runtime.library, runtime.precision, num_threads, on_cpu=on_cpu)
+
+    @property
+    def runtimes(self) -> tuple[RuntimeName, ...]:
+        """Names of the libraries that can load the file, the preferred one first.
+
+        Raises:
+            DetectorNotLoadedError: Before `load_model` and after `close`.
+        """
+        self._require()
+        assert self._arguments is not None, "what is loaded was loaded with arguments"
+        return runtimes_for(find_model(self._arguments.model_path)[1])
 
     def reload(
         self,
@@ -328,6 +303,7 @@ class YOLOv8Detector(AbstractDetector):
         runtime: RuntimeName | None = None,
         precision: Precision | None = None,
         num_threads: int | None = None,
+        image_size: int | tuple[int, int] | None = None,
     ) -> YOLOv8Detector:
         """Another detector with the same model and defaults, loaded in another way.
 
@@ -335,6 +311,7 @@ class YOLOv8Detector(AbstractDetector):
             runtime: As `load_model`; None keeps what this detector was loaded with.
             precision: Likewise.
             num_threads: Likewise.
+            image_size: Likewise.
 
         Raises:
             DetectorNotLoadedError: Before `load_model` and after `close`.
@@ -342,7 +319,12 @@ class YOLOv8Detector(AbstractDetector):
         """
         self._require()
         assert self._arguments is not None, "what is loaded was loaded with arguments"
-        asked = {"runtime": runtime, "precision": precision, "num_threads": num_threads}
+        asked = {
+            "runtime": runtime,
+            "precision": precision,
+            "num_threads": num_threads,
+            "image_size": image_size,
+        }
         changes = {name: value for name, value in asked.items() if value is not None}
         other = type(self)()
         other.load_model(**{**asdict(self._arguments), **changes})
@@ -370,54 +352,6 @@ class YOLOv8Detector(AbstractDetector):
         loaded = self._loaded
         if loaded is not None:
             loaded.runtime.share_threads(num_threads, num_workers)
-
-    def optimize(
-        self,
-        images: Iterable[ImageOrPath],
-        precision: Literal["int8"] = "int8",
-        *,
-        out: str | PathLike[str] | None = None,
-        min_f1: float = 0.95,
-        on_progress: Callable[[str], None] | None = None,
-    ) -> OptimizationReport:
-        """Make a faster copy of the loaded model that computes in int8, and measure it.
-
-        Three images of four calibrate it, the fourth is held out to compare it with float32. The
-        accuracy-sensitive end of the network keeps its precision, as much of it as that takes.
-        Takes a minute or so, and `detkit[int8]`. This detector stays as it is: load the copy with
-        `load_model(report.path)`, or from the cache with `load_model(model_path,
-        precision="int8")`. How much it gains depends on the processor; the report tells.
-
-        Args:
-            images: uint8 RGB arrays or paths of image files, at least 16 and better some hundreds,
-                such as the model will see; of a video, frames that differ.
-            precision: "int8".
-            out: A folder for the copy; by default the cache, which forgets what lies unused.
-            min_f1: Smallest agreement with float32, F1 of boxes that overlap by half, with which
-                the copy is kept.
-            on_progress: Told in a few words what is being done.
-
-        Raises:
-            DetectorNotLoadedError: Before `load_model` and after `close`.
-            AccuracyLossError: If the copy agrees less than `min_f1`. It holds the report.
-            OptimizationError: If the model does not run with OpenVINO, the package is missing,
-                images are too few or hold nothing, or `out` cannot be used.
-            InvalidImageError: If an image is no image.
-            UnsupportedSettingError: If `precision` or `min_f1` is out of range.
-        """
-        if precision != "int8":
-            raise UnsupportedSettingError(f"precision must be 'int8', got {precision!r}")
-        with closing(self.replicate()) as copy:
-            loaded, arguments = copy._require(), copy._arguments
-            assert arguments is not None  # it goes with the model
-            options = LoadOptions(
-                Path(arguments.model_path),
-                "openvino",
-                num_threads=arguments.num_threads,
-                image_size=arguments.image_size,
-                on_progress=on_progress,
-            )
-            return optimize(loaded, options, images, out, min_f1)
 
     def close(self) -> None:
         """Release the model's memory. Idempotent; `load_model` makes it usable again."""
@@ -449,7 +383,7 @@ class YOLOv8Detector(AbstractDetector):
         )
 
 
-def _load_again(kind: type[YOLOv8Detector], arguments: _LoadArguments | None) -> YOLOv8Detector:
+def _load_again(kind: type[YOLOv8Detector], arguments: LoadArguments | None) -> YOLOv8Detector:
     detector = kind()
     if arguments is not None:
         detector.load_model(**asdict(arguments))

@@ -1,4 +1,4 @@
-"""Panels for notebooks: watch a video, browse results, turn the sliders of a benchmark.
+"""Panels for notebooks: drop pictures, watch a video, browse results, turn a benchmark's sliders.
 
 Each panel is shown as the last value of a cell or with `display`. Everything is imported when it
 is first used; panels load ipywidgets, tables load pandas.
@@ -11,16 +11,18 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from detkit.widgets.benchmark_panel import BenchmarkPanel
+    from detkit.widgets.detect_panel import DetectPanel
     from detkit.widgets.result_browser import ResultBrowser
     from detkit.widgets.video_preview import VideoPreview
 
 _HOMES = {
     "BenchmarkPanel": "benchmark_panel",
+    "DetectPanel": "detect_panel",
     "ResultBrowser": "result_browser",
     "VideoPreview": "video_preview",
 }
 
-__all__ = ["BenchmarkPanel", "ResultBrowser", "VideoPreview"]
+__all__ = ["BenchmarkPanel", "DetectPanel", "ResultBrowser", "VideoPreview"]
 
 
 def __getattr__(name: str) -> Any:

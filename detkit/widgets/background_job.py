@@ -34,7 +34,7 @@ class Job:
         self._is_cancelled = False
         self._is_over = False
         self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="detkit-benchmark", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="detkit-job", daemon=True)
 
     @property
     def is_running(self) -> bool:

@@ -5,10 +5,13 @@ Knows ipywidgets; what a button does is bound by the panel.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, get_args
 
 import ipywidgets
 
+from detkit.detection.runtimes.contract import Precision
 from detkit.widgets.charts import chart_svg
 from detkit.widgets.trials import WAYS
 
@@ -16,12 +19,23 @@ if TYPE_CHECKING:
     from detkit.api.async_detector import AsyncDetector
     from detkit.widgets.background_job import End
 
+# Multiples of every common stride.
+_IMAGE_SIZES = (320, 416, 512, 640, 960, 1280)
+
 
 class BenchmarkControls:
     """Makes the widgets of one panel; the sliders start where the detector's knobs stand."""
 
-    def __init__(self, detector: AsyncDetector, max_workers: int, max_batch_size: int) -> None:
+    def __init__(
+        self,
+        detector: AsyncDetector,
+        max_workers: int,
+        max_batch_size: int,
+        runtimes: Sequence[str],
+        can_reload: bool,
+    ) -> None:
         self._make_sliders(detector, max_workers, max_batch_size)
+        self._make_loading(runtimes, can_reload)
         self._make_buttons()
         self.progress = ipywidgets.FloatProgress(
             min=0.0,
@@ -39,10 +53,7 @@ class BenchmarkControls:
         )
 
     def _make_sliders(self, detector: AsyncDetector, max_workers: int, max_batch_size: int) -> None:
-        look: dict[str, Any] = {
-            "layout": ipywidgets.Layout(width="360px"),
-            "style": {"description_width": "130px"},
-        }
+        look = _look()
         self.way = ipywidgets.Dropdown(
             description="Way of calling",
             tooltip="How images are handed in",
@@ -77,6 +88,45 @@ class BenchmarkControls:
             **look,
         )
 
+    def _make_loading(self, runtimes: Sequence[str], can_reload: bool) -> None:
+        look = _look()
+        as_loaded = [("as loaded", "")]
+        precisions = [name for name in get_args(Precision) if name != "auto"]
+        self.runtime = ipywidgets.Dropdown(
+            description="Runtime",
+            options=as_loaded + [(name, name) for name in runtimes],
+            tooltip="Library that runs the network",
+            **look,
+        )
+        self.precision = ipywidgets.Dropdown(
+            description="Precision",
+            options=as_loaded + [(name, name) for name in precisions],
+            tooltip="Number format of the arithmetic",
+            **look,
+        )
+        self.image_size = ipywidgets.Dropdown(
+            description="Image size",
+            options=[("as loaded", 0), *((f"{size} pixels", size) for size in _IMAGE_SIZES)],
+            tooltip="Longest side that images are scaled to",
+            **look,
+        )
+        cores = os.cpu_count() or 1
+        self.num_threads = ipywidgets.SelectionSlider(
+            description="Threads per worker",
+            options=[("as loaded", 0), *((f"{n}", n) for n in range(1, cores + 1))],
+            tooltip="Most CPU threads of one worker",
+            **look,
+        )
+        self._loading = ipywidgets.HBox(
+            (
+                ipywidgets.VBox((self.runtime, self.precision)),
+                ipywidgets.VBox((self.image_size, self.num_threads)),
+            ),
+            layout=ipywidgets.Layout(
+                flex_flow="row wrap", display="flex" if can_reload else "none"
+            ),
+        )
+
     def _make_buttons(self) -> None:
         self.run_button = _button("Run", "play", "Measure with these settings")
         self.run_button.button_style = "primary"
@@ -101,6 +151,7 @@ class BenchmarkControls:
         buttons = (*start, self.apply_button, self.export_button)
         return (
             ipywidgets.HBox((left, right), layout=wrap),
+            self._loading,
             ipywidgets.HBox(buttons, layout=wrap),
             self.progress,
             self.chart,
@@ -127,6 +178,13 @@ class BenchmarkControls:
         for button in (self.run_button, self.sweep_button, self.apply_button):
             button.disabled = not start
         self.stop_button.disabled = start
+
+
+def _look() -> dict[str, Any]:
+    return {
+        "layout": ipywidgets.Layout(width="360px"),
+        "style": {"description_width": "130px"},
+    }
 
 
 def _button(text: str, icon: str, tooltip: str) -> Any:

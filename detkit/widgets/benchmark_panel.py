@@ -6,7 +6,9 @@ and runs them in the background. Knows ipywidgets and threads; never how a detec
 
 from __future__ import annotations
 
+import asyncio
 import os
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +20,17 @@ from detkit.widgets.benchmark_controls import BenchmarkControls
 from detkit.widgets.charts import chart_svg, table_html
 from detkit.widgets.measuring import apply, measure
 from detkit.widgets.panel import Panel
-from detkit.widgets.trials import Trial, TrialRun, code_for, runs_dataframe, sweep, verdicts
+from detkit.widgets.trials import (
+    Round,
+    Trial,
+    TrialRun,
+    code_for,
+    runs_dataframe,
+    summarize_rounds,
+    sweep,
+    verdicts,
+)
+from detkit.widgets.variants import Variants
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,6 +38,7 @@ if TYPE_CHECKING:
     from detkit.images import RGBImage
 
 _JOIN_TIMEOUT_S = 5.0
+_DRAW_INTERVAL_S = 0.2
 
 
 class BenchmarkPanel(Panel):
@@ -69,8 +82,14 @@ class BenchmarkPanel(Panel):
         self._seconds_per_run = seconds_per_run
         self._runs: list[TrialRun] = []
         self._job: Job | None = None
+        self._variants = Variants(self.detector)
+        self._drawn_at = float("-inf")
         self.parts = BenchmarkControls(
-            self.detector, max_workers or min(8, 2 * (os.cpu_count() or 1)), max_batch_size
+            self.detector,
+            max_workers or min(8, 2 * (os.cpu_count() or 1)),
+            max_batch_size,
+            self._variants.runtimes,
+            self._variants.can_reload,
         )
         for button, action in (
             (self.parts.run_button, self.run),
@@ -100,6 +119,10 @@ class BenchmarkPanel(Panel):
             self.parts.workers.value,
             self.parts.batch_size.value,
             float(self.parts.delay.value),
+            self.parts.runtime.value,
+            self.parts.precision.value,
+            self.parts.image_size.value,
+            self.parts.num_threads.value,
         )
 
     @property
@@ -152,10 +175,11 @@ class BenchmarkPanel(Panel):
             raise RuntimeError("stop the measurement first: at its end it puts the settings back")
         apply(self.detector, self.trial)
         self.clear_error()
+        loading = " How a model is loaded cannot be changed later: Export shows the code for it."
         self.say(
             f"The detector now has {self.detector.max_workers} workers, "
             f"batches of up to {self.detector.default_batch_size} and a delay of "
-            f"{1e3 * self.detector.batch_timeout_s:g} ms."
+            f"{1e3 * self.detector.batch_timeout_s:g} ms.{loading if self.trial.loaded_as else ''}"
         )
 
     def export(self, path: str | os.PathLike[str] = "benchmark.csv") -> Path:
@@ -189,16 +213,17 @@ class BenchmarkPanel(Panel):
 
     async def _measure_all(self, trials: Sequence[Trial]) -> None:
         for number, trial in enumerate(trials):
-            share = (number + 0.5) / len(trials)
+            share = number / len(trials)
+            if trial.load_options:
+                self._post_progress(number, len(trials), share, f"loading for {trial}")
+            detector = await asyncio.to_thread(self._variants.take, trial)
             self._post_progress(number, len(trials), share, f"measuring {trial}")
 
-            def heard(count: int, rate: float, trial: Trial = trial, number: int = number) -> None:
-                text = f"measuring {trial}: round {count}, {rate:.1f} images/s"
-                done = (number + min(1.0, count / (count + 1))) / len(trials)
-                self._post_progress(number, len(trials), done, text)
+            def heard(rounds: Sequence[Round], trial: Trial = trial, share: float = share) -> None:
+                self._show_so_far(trial, rounds, share, len(trials))
 
             run = await measure(
-                self.detector,
+                detector,
                 self._images,
                 trial,
                 min_seconds=self._seconds_per_run,
@@ -206,6 +231,22 @@ class BenchmarkPanel(Panel):
             )
             self._runs.append(run)
             self.screen.post("runs", self._show_runs)
+
+    def _show_so_far(self, trial: Trial, rounds: Sequence[Round], share: float, total: int) -> None:
+        """Chart and progress of a run that is still being measured, five times a second."""
+        now = time.monotonic()
+        if now - self._drawn_at < _DRAW_INTERVAL_S:
+            return
+        self._drawn_at = now
+        so_far, runs = summarize_rounds(trial, rounds), tuple(self._runs)
+
+        def draw() -> None:
+            self.parts.chart.value = chart_svg(runs, so_far)
+
+        self.screen.post("runs", draw)
+        text = f"measuring {trial}: round {len(rounds)}, {so_far.images_per_s:.1f} images/s"
+        count = len(rounds)
+        self._post_progress(len(runs), total, share + count / (count + 1) / total, text)
 
     def _post_progress(self, number: int, total: int, share: float, text: str) -> None:
         def change() -> None:
@@ -222,6 +263,7 @@ class BenchmarkPanel(Panel):
 
     def _job_ended(self, how: End, error: BaseException | None) -> None:
         def change() -> None:
+            self._show_runs()
             self.parts.show_ended(how)
             if error is not None:
                 self.show_error(error)
@@ -247,5 +289,6 @@ class BenchmarkPanel(Panel):
         self.stop()
         if self._job is not None:
             self._job.wait(_JOIN_TIMEOUT_S)
+        self._variants.close()
         if self._owns_detector:
             self.detector.shutdown(wait=False, cancel_pending=True)

@@ -54,6 +54,9 @@ class BrowserControls:
         self.select_all = _button("Select all shown", "check-square-o", "On all pages", 150)
         self.select_none = _button("Select none", "square-o", "Empty the selection", 120)
         self.save = _button("Save marks", "save", "Write accept and reject marks as CSV", 120)
+        self.save_coco = _button(
+            "Save COCO", "save", "Write the accepted images and their boxes as COCO JSON", 120
+        )
         self.where = ipywidgets.HTML()
         self.large = ipywidgets.HTML()
         self.shrink = _button("Close", "search-minus", "Close the large picture", 90)
@@ -69,7 +72,7 @@ class BrowserControls:
         actions = (self.previous, self.where, self.next, self.select_all, self.select_none)
         return (
             ipywidgets.HBox(filters, layout=wrap),
-            ipywidgets.HBox((*actions, self.save), layout=wrap),
+            ipywidgets.HBox((*actions, self.save, self.save_coco), layout=wrap),
             self._large_box,
             ipywidgets.HBox(tuple(cards), layout=top),
         )

@@ -14,31 +14,32 @@ from detkit.widgets.trials import TrialRun, verdicts
 
 _ROW_PX, _LABEL_PX, _WIDTH_PX, _BAR_PX = 24, 250, 880, 330
 _LATENCY_PX = _LABEL_PX + _BAR_PX + 110
-_MAX_ROWS = 16
+_MAX_ROWS, _MAX_LABEL_CHARS = 16, 36
 _FONT = 'font-family="system-ui, sans-serif" font-size="12" fill="currentColor"'
 _BEST, _EQUAL, _OTHER, _LATENCY = "#2ea043", "#3f9bd8", "#8b949e", "#d9822b"
 
 
-def chart_svg(runs: Sequence[TrialRun]) -> str:
+def chart_svg(runs: Sequence[TrialRun], running: TrialRun | None = None) -> str:
     """Throughput bars with their noise, and latency from median to 95th percentile, per run.
 
-    The latest 16 runs, newest last.
+    The latest 16 runs, newest last, and below them, paler, the one that is being measured.
     """
-    if not runs:
+    if not runs and running is None:
         return '<p class="detkit-faint">No run yet: press Run, or Sweep to try many settings.</p>'
-    said = verdicts(runs)[-_MAX_ROWS:]
+    said: list[str] = list(verdicts(runs)[-_MAX_ROWS:])
     first = max(0, len(runs) - _MAX_ROWS)
-    shown = runs[first:]
+    shown = [*runs[first:], *([] if running is None else [running])]
+    said += [] if running is None else ["running"]
     most = max(run.images_per_s + run.noise_per_s for run in shown) or 1.0
-    slowest = max(run.latency_p95_ms for run in shown)
-    slowest = slowest if slowest > 0 else 1.0
+    slowest = max((run.latency_p95_ms for run in shown if run.latency_p95_ms > 0), default=1.0)
     rows = []
     for number, (run, verdict) in enumerate(zip(shown, said, strict=True)):
         color = {"best": _BEST, "as good as the best": _EQUAL}.get(verdict, _OTHER)
         y = 26 + number * _ROW_PX
-        rows.append(_row(run, first + number + 1, y, color, most, slowest, verdict == "best"))
+        row = _row(run, first + number + 1, y, color, most, slowest, verdict == "best")
+        rows.append(f'<g class="detkit-running" opacity="0.6">{row}</g>' if run is running else row)
     height = 34 + _ROW_PX * len(shown)
-    title = escape(_spoken(runs), quote=True)
+    title = escape(_spoken(runs or shown), quote=True)
     return (
         f'<svg class="detkit-chart" role="img" aria-label="{title}" '
         f'viewBox="0 0 {_WIDTH_PX} {height}" width="100%" '
@@ -80,7 +81,7 @@ def table_html(runs: Sequence[TrialRun]) -> str:
     if not runs:
         return ""
     timing = ("Images/s", "± noise", "p50, ms", "p95, ms")
-    heads = ("#", "Way", "Workers", "Batch", "Delay, ms", *timing, "Failed", "Verdict")
+    heads = ("#", "Way", "Workers", "Batch", "Delay, ms", "Loaded as", *timing, "Failed", "Verdict")
     lines = ["<tr>" + "".join(f'<th scope="col">{escape(head)}</th>' for head in heads) + "</tr>"]
     for number, (run, verdict) in enumerate(zip(runs, verdicts(runs), strict=True), start=1):
         trial = run.trial
@@ -90,6 +91,7 @@ def table_html(runs: Sequence[TrialRun]) -> str:
             f"{trial.max_workers}",
             f"{trial.batch_size}",
             f"{trial.batch_timeout_ms:g}",
+            trial.loaded_as or "given",
             f"{run.images_per_s:.1f}",
             f"{run.noise_per_s:.1f}",
             f"{run.latency_p50_ms:.1f}",
@@ -105,9 +107,12 @@ def table_html(runs: Sequence[TrialRun]) -> str:
 def _short(run: TrialRun) -> str:
     trial = run.trial
     delay = f", {trial.batch_timeout_ms:g} ms" if trial.batch_timeout_ms else ""
-    return f"{trial.way}, {trial.max_workers} × {trial.batch_size}{delay}"
+    loaded = f", {trial.loaded_as}" if trial.loaded_as else ""
+    text = f"{trial.way}, {trial.max_workers} × {trial.batch_size}{delay}{loaded}"
+    return text if len(text) <= _MAX_LABEL_CHARS else f"{text[: _MAX_LABEL_CHARS - 1]}…"
 
 
 def _spoken(runs: Sequence[TrialRun]) -> str:
     best = max(runs, key=lambda run: run.images_per_s)
-    return f"{len(runs)} runs; best: {best.trial} with {best.images_per_s:.1f} images per second"
+    count = f"{len(runs)} run{'' if len(runs) == 1 else 's'}"
+    return f"{count}; best: {best.trial} with {best.images_per_s:.1f} images per second"

@@ -1,37 +1,48 @@
-"""`FrameView`: a picture in the browser that says when it has arrived.
+"""`FrameView`: a picture in the browser that says when it is on the screen.
 
-The picture travels with a caption, in one message. A link that lives in the browser copies the
-caption to a text nobody sees, and the browser sends that text back: the confirmation. Rules about
-when to send are the channel's. Knows ipywidgets; never a frame or a result.
+`frame_view.js` confirms every picture once the browser has drawn it, and tells when the picture is
+scrolled away, its tab hidden or its cell removed. Rules about when to send are the channel's. Knows
+ipywidgets; never a frame or a result.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
-from typing import Any
+from pathlib import Path
 
-import ipywidgets
+import anywidget
 import traitlets
 
 from detkit.widgets.frame_channel import FrameChannel
 
-_NUMBER = re.compile(r"^picture (\d+)")
+# Pages that were reloaded without a farewell leave their views behind.
+_MAX_VIEWS = 16
+
+
+class FrameImage(anywidget.AnyWidget):
+    """The widget itself: one JPEG, its number, and what it shows in words."""
+
+    _esm = Path(__file__).with_suffix(".js")
+    value = traitlets.Bytes().tag(sync=True)
+    caption = traitlets.Unicode("no picture yet").tag(sync=True)
+    max_width_px = traitlets.Int().tag(sync=True)
+    number = traitlets.Int(0).tag(sync=True)
 
 
 class FrameView:
-    """An `ipywidgets.Image` behind a `FrameChannel`.
+    """A `FrameImage` behind a `FrameChannel`.
 
     Args:
         channel: Decides when a picture may be sent.
         clock: Seconds, steady.
-        on_confirmed: Called when a confirmation makes room for another picture.
+        on_confirmed: Called when a confirmation makes room for another picture, and when somebody
+            looks again.
         max_width_px: Of the pictures on the page.
-        placeholder: JPEG to show before the first picture; an empty image would be an error.
+        placeholder: JPEG to show before the first picture.
 
     Attributes:
         image: The widget to lay out.
-        is_hidden: Whether the browser has said that no view of it is left.
+        is_hidden: Whether the browser has said that nobody can see any view of it.
     """
 
     def __init__(
@@ -45,38 +56,34 @@ class FrameView:
         self.channel = channel
         self._clock = clock
         self._on_confirmed = on_confirmed
-        layout = ipywidgets.Layout(width="100%", max_width=f"{max_width_px}px", height="auto")
-        self.image = ipywidgets.Image(value=placeholder, format="jpeg", layout=layout)
-        # A trait of our own: `tooltip` of an image breaks its view in ipywidgets 8.1.
-        self.image.add_traits(caption=traitlets.Unicode("no picture yet").tag(sync=True))
-        self.image._view_count = 0  # asks the browser to count views
-        self._seen = False
+        self.image = FrameImage(value=placeholder, max_width_px=max_width_px)
+        self._views: dict[str, bool] = {}
         self.is_hidden = False
-        self._echo = ipywidgets.Text()
-        self._link = ipywidgets.jsdlink((self.image, "caption"), (self._echo, "value"))
-        self._echo.observe(self._confirmed, "value")
-        self.image.observe(self._counted, "_view_count")
+        self.image.on_msg(self._heard)
 
     def show(self, jpeg: bytes, caption: str) -> None:
         """Send a picture. The caller has asked the channel first."""
         number = self.channel.send(self._clock())
         with self.image.hold_sync():
             self.image.value = jpeg
-            self.image.caption = f"picture {number}: {caption}"
+            self.image.caption = caption
+            self.image.number = number
 
-    def _confirmed(self, change: dict[str, Any]) -> None:
-        found = _NUMBER.match(str(change["new"]))
-        if found and self.channel.confirm(int(found[1]), self._clock()):
-            self._on_confirmed()
-
-    def _counted(self, change: dict[str, Any]) -> None:
-        count = change["new"]
-        self._seen = self._seen or bool(count)
-        self.is_hidden = self._seen and count == 0
-        if not self.is_hidden:
-            self._on_confirmed()
+    def _heard(self, _: object, content: object, __: object) -> None:
+        """A message of the browser; what makes no sense is left alone."""
+        match content:
+            case {"event": "shown", "number": int(number)}:
+                if self.channel.confirm(number, self._clock()):
+                    self._on_confirmed()
+            case {"event": "visible", "view": str(view), "visible": bool(visible)}:
+                self._views.pop(view, None)
+                self._views[view] = visible
+                if len(self._views) > _MAX_VIEWS:
+                    self._views.pop(next(iter(self._views)))
+                self.is_hidden = not any(self._views.values())
+                if visible:
+                    self._on_confirmed()
 
     def close(self) -> None:
-        """Take picture and link from the browser."""
-        for widget in (self._link, self._echo, self.image):
-            widget.close()
+        """Take the picture from the browser."""
+        self.image.close()

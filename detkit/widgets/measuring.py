@@ -47,7 +47,7 @@ async def measure(
     *,
     min_seconds: float = 1.0,
     min_rounds: int = 3,
-    on_round: Callable[[int, float], None] = lambda number, images_per_s: None,
+    on_round: Callable[[Sequence[Round]], None] = lambda rounds: None,
     clock: Clock = time.perf_counter,
 ) -> TrialRun:
     """Measure one trial. The first round, in which workers load their models, is not counted.
@@ -58,7 +58,7 @@ async def measure(
         trial: What to set, and how to call.
         min_seconds: Go on for at least this long, in seconds.
         min_rounds: And for at least this many passes over the images.
-        on_round: Called after each round with its number and its images per second.
+        on_round: Called after each round with all rounds so far.
         clock: Seconds, steady.
 
     Raises:
@@ -73,9 +73,8 @@ async def measure(
         await _one_round(detector, images, trial, clock)
         started = clock()
         while len(rounds) < min_rounds or clock() - started < min_seconds:
-            done = await _one_round(detector, images, trial, clock)
-            rounds.append(done)
-            on_round(len(rounds), (done.num_images - done.num_failed) / max(done.elapsed_s, 1e-9))
+            rounds.append(await _one_round(detector, images, trial, clock))
+            on_round(rounds)
     return summarize_rounds(trial, rounds)
 
 

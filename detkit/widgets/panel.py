@@ -16,29 +16,8 @@ from typing import Any
 import ipywidgets
 
 from detkit.errors import describe
+from detkit.widgets.panel_head import PanelHead
 from detkit.widgets.screen import Screen
-
-# JupyterLab's own variables, so that a panel follows the theme; what comes after the comma is for
-# places without them. The two alarm colours have a contrast above 4.5 on white and on #111.
-_STYLE = """<style>
-.detkit-panel { border: 1px solid var(--jp-border-color2, #8884); border-radius: 6px;
-  padding: 8px 10px; color: var(--jp-ui-font-color1, inherit); overflow: hidden; }
-.detkit-panel .detkit-title { font-weight: 600; font-size: 14px; line-height: 24px; }
-.detkit-panel .detkit-note { color: var(--jp-ui-font-color1, inherit); line-height: 20px;
-  font-variant-numeric: tabular-nums; }
-.detkit-panel .detkit-faint { color: var(--jp-ui-font-color2, inherit); }
-.detkit-panel .detkit-error { border-left: 4px solid #d1442f; padding: 4px 8px;
-  line-height: 20px; background: rgba(209, 68, 47, 0.12); }
-.detkit-panel table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-.detkit-panel th, .detkit-panel td { padding: 3px 10px; text-align: right; line-height: 18px;
-  border-bottom: 1px solid var(--jp-border-color2, #8884); white-space: nowrap; }
-.detkit-panel th { font-weight: 600; }
-.detkit-panel td.detkit-text, .detkit-panel th.detkit-text { text-align: left; }
-.detkit-panel tr.detkit-best td { font-weight: 700;
-  background: rgba(46, 160, 67, 0.16); }
-.detkit-panel img { border-radius: 4px; }
-.detkit-panel .widget-image { align-self: flex-start; object-fit: contain; }
-</style>"""
 
 _live: weakref.WeakSet[Panel] = weakref.WeakSet()
 
@@ -49,10 +28,12 @@ class Panel:
     Attributes:
         widget: The ipywidgets box, for those who build it into a layout of their own.
         is_closed: Whether `close` was called.
+        num_errors: Errors that were shown so far.
     """
 
     def __init__(self, title: str) -> None:
         self.is_closed = False
+        self.num_errors = 0
         self.title = title
         self.screen = Screen(self.show_error)
         self.controls: list[Any] = []
@@ -64,7 +45,7 @@ class Panel:
 
     def fill(self, children: Sequence[Any]) -> None:
         """Put the parts of the panel below its title, and errors and status below them."""
-        head = ipywidgets.HTML(f'{_STYLE}<span class="detkit-title">{escape(self.title)}</span>')
+        head = PanelHead(title=self.title)
         self.widget.children = (head, *children, self._status, self._error)
 
     # -- what is said --------------------------------------------------------------------------
@@ -84,6 +65,7 @@ class Panel:
         text = error if isinstance(error, str) else describe(error, 600)
         with self.screen.lock:
             if not self.is_closed:
+                self.num_errors += 1
                 self._error.value = f'<div class="detkit-error" role="alert">{escape(text)}</div>'
                 self._error.layout.display = "block"
 
@@ -113,6 +95,7 @@ class Panel:
 
     def guard(self, action: Callable[[], object]) -> None:
         """Run a callback with the screen's lock held, and show what it raises."""
+        self.screen.adopt_context()
         with self.screen.lock:
             if self.is_closed:
                 return

@@ -6,6 +6,7 @@ Knows results, drawing and OpenCV; never a widget or a notebook.
 from __future__ import annotations
 
 from base64 import b64encode
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -17,26 +18,52 @@ from detkit.widgets.overlay import Overlay
 _MIN_QUALITY, _MAX_QUALITY = 40, 85
 
 
-def shrunk(
-    image: RGBImage, result: DetectionResult | None, max_wh: tuple[int, int]
-) -> tuple[RGBImage, DetectionResult | None]:
-    """The picture and its boxes, scaled down to fit into `max_wh`; unchanged if they do."""
+@dataclass(frozen=True, slots=True, eq=False)
+class SmallPicture:
+    """A picture shrunk for the page, ready to be drawn on again and again.
+
+    Attributes:
+        pixels: uint8 RGB of shape (h, w, 3).
+        scale_xy: Its pixels for one pixel of the picture, along x and y.
+    """
+
+    pixels: RGBImage
+    scale_xy: tuple[float, float]
+
+    def drawn(
+        self,
+        result: DetectionResult | None,
+        *,
+        show_labels: bool = True,
+        overlay: Overlay | None = None,
+    ) -> RGBImage:
+        """With the boxes and trails of a result, which is in pixels of the picture as it was."""
+        if result is None:
+            return self.pixels
+        return (overlay or Overlay(labels=show_labels)).draw(self.pixels, self._scaled(result))
+
+    def _scaled(self, result: DetectionResult) -> DetectionResult:
+        if self.scale_xy == (1.0, 1.0):
+            return result
+        scale_xy = np.array(self.scale_xy, dtype=np.float32)
+        trails = result.metadata.get("tracker_trails") or {}
+        moved = {number: points * scale_xy for number, points in trails.items()}
+        facts = {**result.metadata, "tracker_trails": moved}
+        boxes = result.boxes * np.tile(scale_xy, 2)
+        return DetectionResult(boxes, result.scores, result.classes, facts)
+
+
+def shrunk(image: RGBImage, max_wh: tuple[int, int]) -> SmallPicture:
+    """The picture scaled down to fit into `max_wh`; as it is if it does."""
     height, width = image.shape[:2]
     scale = min(1.0, max_wh[0] / width, max_wh[1] / height)
     if scale == 1.0:
-        return image, result
+        return SmallPicture(image, (1.0, 1.0))
     size_wh = (max(1, round(width * scale)), max(1, round(height * scale)))
     # Up to a half, bilinear loses nothing that shows, in a tenth of the time of area averaging.
     how = cv2.INTER_LINEAR if scale >= 0.5 else cv2.INTER_AREA
     small = np.asarray(cv2.resize(image, size_wh, interpolation=how), dtype=np.uint8)
-    if result is None:
-        return small, None
-    factors = np.array([size_wh[0] / width, size_wh[1] / height] * 2, dtype=np.float32)
-    boxes = result.boxes * factors
-    trails = result.metadata.get("tracker_trails") or {}
-    moved = {number: points * factors[:2] for number, points in trails.items()}
-    facts = {**result.metadata, "tracker_trails": moved}
-    return small, DetectionResult(boxes, result.scores, result.classes, facts)
+    return SmallPicture(small, (size_wh[0] / width, size_wh[1] / height))
 
 
 def drawn(
@@ -48,10 +75,7 @@ def drawn(
     overlay: Overlay | None = None,
 ) -> RGBImage:
     """The picture with its boxes, no larger than `max_wh`."""
-    small, boxes = shrunk(image, result, max_wh)
-    if boxes is None:
-        return small
-    return (overlay or Overlay(labels=show_labels)).draw(small, boxes)
+    return shrunk(image, max_wh).drawn(result, show_labels=show_labels, overlay=overlay)
 
 
 def encode_jpeg(image: RGBImage, quality: int = 80) -> bytes:

@@ -120,7 +120,7 @@ class PreviewControls:
         preview.on_click(self.save, preview.snapshot)
         preview.on_click(self.record, preview.recording.toggle)
         preview.on_change(self.position, self._seek)
-        preview.on_change(self.speed, lambda value: preview.player.set_speed(value))
+        preview.on_change(self.speed, preview.set_speed)
         for control in (self.confidence, self.labels, self.classes):
             preview.on_change(control, lambda _: preview.redraw())
         preview.on_change(self.tracks, lambda _: self._set_tracking(self.tracks))

@@ -6,6 +6,7 @@ them, draws the pictures of the page shown and no other, and keeps selection and
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -15,17 +16,18 @@ import numpy as np
 import pandas as pd
 
 from detkit.errors import ItemFailure, PartialBatchError, describe
-from detkit.image_files import decode_image, source_name
+from detkit.widgets.browsed_images import BrowsedImages
 from detkit.widgets.browser_controls import BrowserControls
 from detkit.widgets.cards import Card, Mark, picture_html
 from detkit.widgets.catalogue import Catalogue, Query, outcomes_of
 from detkit.widgets.panel import Panel
-from detkit.widgets.pictures import drawn, encode_jpeg
+from detkit.widgets.pictures import encode_jpeg
+from detkit.widgets.reviews import Reviewed, coco_dataset, marks_dataframe
 
 if TYPE_CHECKING:
     from detkit.image_files import ImageSource
     from detkit.images import RGBImage
-
+    from detkit.results import DetectionResult
 _THUMBNAIL_WH = (250, 190)
 _LARGE_WH = (960, 720)
 
@@ -73,8 +75,7 @@ class ResultBrowser(Panel):
         if page_size < 1:
             raise ValueError(f"page_size must be at least 1, got {page_size}")
         super().__init__("Results")
-        self._images = images
-        self._sources = sources
+        self._images = BrowsedImages(images, sources, page_size + 1)
         self._catalogue = Catalogue(outcomes)
         self._selected: set[int] = set()
         self.marks: dict[int, Mark] = {}
@@ -102,6 +103,7 @@ class ResultBrowser(Panel):
         self.on_click(parts.select_all, self.select_all)
         self.on_click(parts.select_none, self.select_none)
         self.on_click(parts.save, self.save_marks)
+        self.on_click(parts.save_coco, lambda: self.save_marks("marks.json"))
 
     # -- what the controls do --------------------------------------------------------------------
 
@@ -169,20 +171,43 @@ class ResultBrowser(Panel):
         self.screen.post("cards", self._sync_cards)
 
     def save_marks(self, path: str | os.PathLike[str] = "marks.csv") -> Path:
-        """Write `image_index`, `source`, `mark` of every marked image as CSV.
+        """Write what was reviewed: `.csv` all marks, `.json` the accepted images as COCO.
+
+        The CSV has the columns `image_index`, `source`, `mark`. The COCO file holds the boxes that
+        the controls let through, see `coco_dataset`.
 
         Raises:
             RuntimeError: If nothing is marked yet.
+            ValueError: If the path ends in neither.
             OSError: If the file cannot be written.
         """
         if not self.marks:
             raise RuntimeError("nothing is marked yet: press ✓ or ✗ below a picture")
-        rows = [(index, self._name(index), self.marks[index]) for index in sorted(self.marks)]
         target = Path(path)
-        pd.DataFrame(rows, columns=["image_index", "source", "mark"]).to_csv(target, index=False)
+        reviewed = [
+            Reviewed(index, self._name(index), self.marks[index], self._visible(index))
+            for index in sorted(self.marks)
+        ]
+        if target.suffix.lower() == ".json":
+            target.write_text(
+                json.dumps(coco_dataset(reviewed, self._images.size_hw)), encoding="utf-8"
+            )
+        elif target.suffix.lower() == ".csv":
+            marks_dataframe(reviewed).to_csv(target, index=False)
+        else:
+            raise ValueError(f"marks are saved as .csv or .json, got {target.name!r}")
         self.clear_error()
-        self.say(f"wrote {len(rows)} marks to {target}")
+        self.say(f"wrote {len(reviewed)} marks to {target}")
         return target
+
+    def _visible(self, index: int) -> DetectionResult | None:
+        """What of a result passes the controls; `None` for a failed image."""
+        outcome = self._catalogue.outcomes[index]
+        if isinstance(outcome, ItemFailure):
+            return None
+        query = self.query
+        classes = None if query.class_name is None else [query.class_name]
+        return outcome.filter(confidence_threshold=query.confidence_threshold, classes=classes)
 
     @property
     def selection(self) -> pd.DataFrame:
@@ -238,37 +263,22 @@ class ResultBrowser(Panel):
     def _html(self, index: int, size_wh: tuple[int, int], *, show_labels: bool) -> str:
         """The picture of one image as it is now, or why there is none."""
         outcome, name = self._catalogue.outcomes[index], self._name(index)
-        problem, result = "", None
+        problem, result = "", self._visible(index)
         if isinstance(outcome, ItemFailure):
-            caption, problem = name, describe(outcome.exception)
-        else:
-            query = self.query
-            classes = None if query.class_name is None else [query.class_name]
-            result = outcome.filter(
-                confidence_threshold=query.confidence_threshold, classes=classes
-            )
+            problem = describe(outcome.exception)
+        caption = name
+        if result is not None:
             caption = f"{name}: {len(result)} object{'' if len(result) == 1 else 's'}"
         jpeg = None
         try:
-            given = self._images[index]
-            pixels = given if isinstance(given, np.ndarray) else decode_image(given)
-            jpeg = encode_jpeg(drawn(pixels, result, size_wh, show_labels=show_labels))
+            small = self._images.small(index, size_wh)
+            jpeg = encode_jpeg(small.drawn(result, show_labels=show_labels))
         except Exception as error:  # noqa: BLE001  one bad file must not cost the page
             problem = problem or describe(error)
         return picture_html(jpeg, caption, problem, size_wh[0])
 
     def _name(self, index: int) -> str:
-        if self._sources is not None:
-            return self._sources[index]
-        outcome, image = self._catalogue.outcomes[index], self._images[index]
-        known = (
-            outcome.source if isinstance(outcome, ItemFailure) else outcome.metadata.get("source")
-        )
-        if known is not None:
-            return Path(str(known)).name
-        if isinstance(image, (str, os.PathLike)):
-            return source_name(image).strip("'\"")
-        return f"image {index}"
+        return self._images.name(index, self._catalogue.outcomes[index])
 
     def _say_counts(self) -> None:
         self.say(

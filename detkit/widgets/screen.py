@@ -10,11 +10,16 @@ so would the panel. JupyterLab sends widget messages to a subshell, whose callba
 another thread; hence the lock. ipywidgets documents updates from a background thread, and
 ipykernel hands every message to its own output thread.
 
+Rule 3: changes run in the context of the latest message from the browser (`adopt_context`).
+ipykernel sends the browser's answer to whichever shell the change seemed to come from; without a
+context that is the shell of the latest cell, where the answer waits until the cell ends.
+
 Knows threads; nothing of widgets, frames or detectors.
 """
 
 from __future__ import annotations
 
+import contextvars
 import threading
 from collections.abc import Callable
 
@@ -47,6 +52,7 @@ class Screen:
         self._changed = threading.Condition()
         self._is_busy = False
         self._closed = False
+        self._context = contextvars.Context()
         self._thread = threading.Thread(target=self._run, name="detkit-screen", daemon=True)
         self._thread.start()
 
@@ -59,6 +65,13 @@ class Screen:
             if not self._closed:
                 self._pending[key] = change
                 self._changed.notify_all()
+
+    def adopt_context(self) -> None:
+        """Run changes from now on in the caller's context; see rule 3.
+
+        Called from whatever handles a message of the browser.
+        """
+        self._context = contextvars.copy_context()
 
     def flush(self, timeout_s: float = 10.0) -> bool:
         """Wait until everything posted has run; whether it has."""
@@ -89,6 +102,6 @@ class Screen:
                 self._is_busy = True
             with self.lock:
                 try:
-                    change()
+                    self._context.run(change)
                 except Exception as error:  # noqa: BLE001  shown in the panel
                     self._on_error(error)

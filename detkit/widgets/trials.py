@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import product
 from typing import Literal, get_args
 
@@ -34,6 +34,10 @@ class Trial:
         max_workers: Worker threads.
         batch_size: Most images in one call of the model.
         batch_timeout_ms: How long a lone image waits for company, in milliseconds.
+        runtime: The library that runs the network; empty: the one that it is loaded with.
+        precision: Number format of the arithmetic; likewise.
+        image_size: Longest side in pixels that images are scaled to; 0: as loaded.
+        num_threads: Most CPU threads of one worker; 0: as loaded.
 
     Raises:
         ValueError: If a value is out of range.
@@ -43,6 +47,10 @@ class Trial:
     max_workers: int = 1
     batch_size: int = 1
     batch_timeout_ms: float = 0.0
+    runtime: str = ""
+    precision: str = ""
+    image_size: int = 0
+    num_threads: int = 0
 
     def __post_init__(self) -> None:
         if self.way not in WAYS:
@@ -54,11 +62,32 @@ class Trial:
             )
         if not self.batch_timeout_ms >= 0:
             raise ValueError(f"batch_timeout_ms must be at least 0, got {self.batch_timeout_ms}")
+        if self.image_size < 0 or self.num_threads < 0:
+            raise ValueError(
+                f"image_size and num_threads must be at least 0, got {self.image_size} "
+                f"and {self.num_threads}"
+            )
+
+    @property
+    def load_options(self) -> dict[str, str | int]:
+        """Arguments of `load_model` that this trial changes."""
+        names = ("runtime", "precision", "image_size", "num_threads")
+        return {name: value for name in names if (value := getattr(self, name))}
+
+    @property
+    def loaded_as(self) -> str:
+        """The same in words; empty if it changes none."""
+        parts = [self.runtime, self.precision]
+        parts.append(f"{self.image_size} px" if self.image_size else "")
+        threads = f"{self.num_threads} thread{'s' if self.num_threads > 1 else ''}"
+        parts.append(threads if self.num_threads else "")
+        return " ".join(filter(None, parts))
 
     def __str__(self) -> str:
         delay = f", {self.batch_timeout_ms:g} ms delay" if self.batch_timeout_ms else ""
         workers = f"{self.max_workers} worker{'s' if self.max_workers > 1 else ''}"
-        return f"{self.way}, {workers}, batch {self.batch_size}{delay}"
+        loaded = f", {self.loaded_as}" if self.loaded_as else ""
+        return f"{self.way}, {workers}, batch {self.batch_size}{delay}{loaded}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,14 +182,14 @@ def verdicts(runs: Sequence[TrialRun]) -> list[Verdict]:
 
 
 def sweep(trial: Trial, max_workers: int, max_batch_size: int) -> list[Trial]:
-    """Trials of the same way and delay over workers and batch sizes.
+    """Trials over workers and batch sizes that share everything else.
 
     Workers double from 1; batch sizes are 1, 4, 16 and so on; both end with the slider's value.
     """
     workers = _up_to(max_workers, 2)
     sizes = _up_to(max_batch_size, 4)
     return [
-        Trial(trial.way, count, size, trial.batch_timeout_ms)
+        replace(trial, max_workers=count, batch_size=size)
         for count, size in product(workers, sizes)
     ]
 
@@ -169,9 +198,9 @@ def runs_dataframe(runs: Sequence[TrialRun]) -> pd.DataFrame:
     """One row per run, in the order they were made.
 
     Returns:
-        Columns `way`, `max_workers`, `batch_size`, `batch_timeout_ms`, `images_per_s`,
-        `noise_per_s`, `latency_p50_ms`, `latency_p95_ms`, `num_images`, `num_failed`,
-        `num_rounds`, `verdict`.
+        Columns `way`, `max_workers`, `batch_size`, `batch_timeout_ms`, `runtime`, `precision`,
+        `image_size`, `num_threads` (empty or 0 where as loaded), `images_per_s`, `noise_per_s`,
+        `latency_p50_ms`, `latency_p95_ms`, `num_images`, `num_failed`, `num_rounds`, `verdict`.
     """
     rows = [
         {**asdict(run.trial), **_numbers(run), "verdict": verdict}
@@ -185,12 +214,14 @@ def runs_dataframe(runs: Sequence[TrialRun]) -> pd.DataFrame:
 
 def code_for(trial: Trial) -> str:
     """Python that sets a detector up like this trial and measures it in the same way."""
+    options = "".join(f"    {name}={value!r},\n" for name, value in trial.load_options.items())
+    loading = f"detector = detector.reload(\n{options})\n" if options else ""
     return f"""from detkit import AsyncDetector
 from detkit.widgets.measuring import measure
 from detkit.widgets.trials import Trial
 
 # `detector` is the detector to measure, `images` a list of RGB arrays.
-trial = Trial(
+{loading}trial = Trial(
     way={trial.way!r},
     max_workers={trial.max_workers},
     batch_size={trial.batch_size},

@@ -94,7 +94,7 @@ class VideoPreview(Panel):
         self.num_detected = self.num_displayed = self.num_not_shown = 0
         size_wh = (video.width, video.height) if isinstance(video, VideoSource) else (1280, 720)
         grey = placeholder(size_wh, self._max_wh)
-        self.view = FrameView(FrameChannel(), clock, self._post_picture, max_width_px, grey)
+        self.view = FrameView(FrameChannel(), clock, self._page_answered, max_width_px, grey)
         num_frames = video.expected_frames if isinstance(video, VideoSource) else None
         self.parts = PreviewControls(self, num_frames, confidence_threshold)
         self.fill(self.parts.layout(self.view.image))
@@ -131,6 +131,11 @@ class VideoPreview(Panel):
         """Go to a frame, counted from 0."""
         self.clear_error()
         self.player.seek(frame_index)
+
+    def set_speed(self, speed: float | None) -> None:
+        """Times the source's own speed; `None` is as fast as the detector can."""
+        self.view.channel.is_sparing = speed is None
+        self.player.set_speed(speed)
 
     def redraw(self) -> None:
         """Draw the frame on the page again, with the settings of now; nothing is inferred."""
@@ -184,7 +189,16 @@ class VideoPreview(Panel):
         replaced, self._latest = self._latest, shown
         if replaced is not None and replaced is not self._on_page:
             self.num_not_shown += 1
-        self._post_picture()
+        if self._has_use_for(now):
+            self._post_picture()
+
+    def _has_use_for(self, now: float) -> bool:
+        """Whether a new frame changes what somebody sees; waking the screen costs the detector."""
+        if self.view.is_hidden:
+            return False
+        is_playing = self.player.state == "playing"
+        is_due = now - self._hud_at >= _HUD_INTERVAL_S
+        return not is_playing or is_due or self.view.channel.may_send(now, is_playing=True)
 
     def _state_changed(self, state: State) -> None:
         self.screen.post("state", lambda: self.parts.show_state(state))
@@ -195,6 +209,10 @@ class VideoPreview(Panel):
 
     def _player_failed(self, error: BaseException) -> None:
         self.screen.post("error", lambda: self.show_error(error))
+
+    def _page_answered(self) -> None:
+        self.screen.adopt_context()
+        self._post_picture()
 
     def _post_picture(self) -> None:
         self.screen.post("picture", self._present)
@@ -249,7 +267,7 @@ class VideoPreview(Panel):
         jpeg, caption = bytes(self.view.image.value), str(self.view.image.caption)
         if self._on_page is None:
             return super().fallback_html()
-        text = escape(caption.partition(": ")[2], quote=True)
+        text = escape(caption, quote=True)
         return f'<img alt="{text}" title="{text}" src="{data_url(jpeg)}"/>'
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, Any]:

@@ -245,3 +245,15 @@ def test_what_was_asked_for_by_name_stays(tiny_onnx):
     for call in (YOLOv8Detector().reload, YOLOv8Detector().load_choices):
         with pytest.raises(DetectorNotLoadedError):
             call()
+
+
+def test_it_can_be_loaded_again_in_another_way(tiny_onnx, noise):
+    detector = load(tiny_onnx)
+    smaller = detector.reload(image_size=64)
+    assert smaller.batch_key(noise) != detector.batch_key(noise)
+    assert detector.reload().detect(noise) == detector.detect(noise)
+    assert detector.runtimes == ("openvino", "onnxruntime")
+    with pytest.raises(TypeError, match="colour"):
+        detector.reload(colour="red")
+    with pytest.raises(DetectorNotLoadedError):
+        YOLOv8Detector().reload()

@@ -8,7 +8,7 @@ sends a message that a control was moved.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 from comm.base_comm import BaseComm
@@ -35,38 +35,38 @@ class Front:
         self.threads: set[str] = set()
         self._comms: dict[str, FakeComm] = {}
         self._changed = threading.Condition()
-        self._links: dict[str, str] = {}
-        self._captions: dict[str, str] = {}
+        self._numbers: dict[str, int] = {}
+        self._listeners: dict[str, list[Callable[[Any, list[Any]], None]]] = {}
 
-    def opened(self, channel: FakeComm, state: dict[str, Any]) -> None:
+    def opened(self, channel: FakeComm) -> None:
         self._comms[channel.comm_id] = channel
-        if state.get("_model_name") == "DirectionalLinkModel":
-            source, target = state["source"][0], state["target"][0]
-            self._links[source.removeprefix("IPY_MODEL_")] = target.removeprefix("IPY_MODEL_")
 
     def received(self, channel: FakeComm, data: dict[str, Any], buffers: list[Any]) -> None:
-        caption = data.get("state", {}).get("caption")
+        number = data.get("state", {}).get("number")
         self.threads.add(threading.current_thread().name)
-        if caption is None or not buffers:
+        if data.get("method") == "custom":
+            for heard in self._listeners.get(channel.comm_id, ()):
+                heard(data["content"], buffers)
+        if number is None or not buffers:
             with self._changed:
                 self._changed.notify_all()
             return
         with self._changed:
-            self.pictures.append(int(caption.split()[1].rstrip(":")))
+            self.pictures.append(number)
             self.bytes.append(sum(len(b) for b in buffers))
             self.max_unconfirmed = max(
                 self.max_unconfirmed, len(self.pictures) - self.num_confirmed
             )
-            self._captions[channel.comm_id] = caption
+            self._numbers[channel.comm_id] = number
             self._changed.notify_all()
         if self.manner == "fast":
             self.confirm()
 
     def confirm(self) -> None:
-        """Confirm the latest picture of every image, as the browser's link does."""
-        for image, caption in list(self._captions.items()):
+        """Confirm the latest picture of every image, as the browser does once it is drawn."""
+        for image, number in list(self._numbers.items()):
             self.num_confirmed = len(self.pictures)
-            self.send(self._links[image], {"value": caption})
+            self.tell(self._comms[image], {"event": "shown", "number": number})
 
     def send(self, comm_id: str, state: dict[str, Any]) -> None:
         data = {"method": "update", "state": dict(state), "buffer_paths": []}
@@ -78,8 +78,21 @@ class Front:
         self.send(widget.model_id, state)
 
     def click(self, button: Any) -> None:
-        data = {"method": "custom", "content": {"event": "click"}}
-        self._comms[button.model_id].handle_msg({"content": {"data": data}, "buffers": []})
+        self.tell(self._comms[button.model_id], {"event": "click"})
+
+    def tell(self, channel: FakeComm, content: Any, buffers: Sequence[bytes] = ()) -> None:
+        """A message of a widget's own, as `model.send` makes it."""
+        data = {"method": "custom", "content": content}
+        channel.handle_msg({"content": {"data": data}, "buffers": [memoryview(b) for b in buffers]})
+
+    def listen(self, comm_id: str, heard: Callable[[Any, list[Any]], None]) -> None:
+        """Give a widget's own messages to a page that understands them."""
+        self._listeners.setdefault(comm_id, []).append(heard)
+
+    def look(self, image: Any, visible: bool, view: str = "a view") -> None:
+        """A person scrolls to a picture, or away from it."""
+        message = {"event": "visible", "view": view, "visible": visible}
+        self.tell(self._comms[image.model_id], message)
 
     def wait_for(self, condition: Callable[[], bool]) -> None:
         """Wait, without polling, until a message makes `condition` true."""
@@ -94,7 +107,7 @@ class FakeComm(BaseComm):
         self, msg_type: str, data: Any = None, metadata: Any = None, buffers: Any = None, **_: Any
     ) -> None:
         if msg_type == "comm_open":
-            self.front.opened(self, (data or {}).get("state", {}))
+            self.front.opened(self)
         elif msg_type == "comm_msg":
             self.front.received(self, data or {}, buffers or [])
         elif msg_type == "comm_close":

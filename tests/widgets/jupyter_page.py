@@ -26,10 +26,54 @@ WAIT_MS = 15_000
 _FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking")
 _FLAGS += ("--disable-component-update", "--no-first-run")
 
-_COMMAND = """([name, limit]) => Promise.race([
-    window.jupyterapp.commands.execute(name).then(() => 0),
+_COMMAND = """([name, limit, given]) => Promise.race([
+    window.jupyterapp.commands.execute(name, given).then(() => 0),
     new Promise((_, fail) => setTimeout(() => fail(new Error(name + ' took too long')), limit)),
 ])"""
+
+# Controls that a screen reader has no name for, or that the tab key does not reach.
+_NAMELESS = """() => {
+    const name = e => e.getAttribute('aria-label') || e.title || e.textContent.trim()
+        || [...(e.labels || [])].map(l => l.textContent.trim()).join('');
+    const kinds = ['button', 'input', 'select', 'textarea', '[role=slider]'];
+    return [...document.querySelectorAll(kinds.map(k => '.detkit-panel ' + k).join(','))]
+        .filter(e => e.offsetParent !== null && !(name(e) && e.tabIndex >= 0))
+        .map(e => e.outerHTML.slice(0, 200));
+}"""
+
+# Texts with a contrast below 4.5 to what lies behind them, the bound of WCAG 2.1, 1.4.3.
+_UNREADABLE = """() => {
+    const rgba = text => {
+        const [r, g, b, a = 1] = text.match(/[\\d.]+/g).map(Number);
+        return [r, g, b, a];
+    };
+    const mixed = (v, a, below) => v * a + below * (1 - a);
+    const over = (top, below) => top.slice(0, 3).map((v, i) => mixed(v, top[3], below[i]));
+    const behind = e => {
+        if (!e) return [255, 255, 255];
+        const own = rgba(getComputedStyle(e).backgroundColor);
+        return own[3] === 1 ? own.slice(0, 3) : over(own, behind(e.parentElement));
+    };
+    const light = c => {
+        const [r, g, b] = c.map(v => v / 255)
+            .map(v => v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
+        return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+    };
+    const ours = '.detkit-title, .detkit-note, .detkit-error, td, th, svg text, .detkit-drop *';
+    const found = [];
+    for (const panel of document.querySelectorAll('.detkit-panel')) {
+        for (const e of panel.querySelectorAll(ours)) {
+            if (!e.textContent.trim() || !e.getClientRects().length) continue;
+            const style = getComputedStyle(e);
+            const ink = rgba(e.tagName === 'text' ? style.fill : style.color);
+            const ground = behind(e);
+            const [a, b] = [light(over(ink, ground)), light(ground)].sort((x, y) => y - x);
+            const contrast = (a + 0.05) / (b + 0.05);
+            if (contrast < 4.5) found.push(`${contrast.toFixed(2)}: ${e.outerHTML.slice(0, 160)}`);
+        }
+    }
+    return found;
+}"""
 
 _KERNEL_IS_UP = """async () => {
     const context = window.jupyterapp.shell.currentWidget.context.sessionContext;
@@ -97,10 +141,6 @@ class Lab:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / f"{name}.jupyterlab-settings").write_text(json.dumps(values))
 
-    def use_theme(self, name: str) -> None:
-        """Take effect with the next page."""
-        self._set("apputils-extension", "themes", {"theme": name})
-
     def wait_until_up(self) -> None:
         """Return when the server answers."""
         deadline = time.monotonic() + START_S
@@ -150,7 +190,8 @@ class NotebookPage:
         problems: Errors of the page's console.
     """
 
-    def __init__(self, browser: Any, lab: Lab, path: str) -> None:
+    def __init__(self, browser: Any, lab: Lab, path: str, shots: Path | None = None) -> None:
+        self._shots = shots
         self.page = browser.new_page(viewport={"width": 1400, "height": 1500})
         self.page.set_default_timeout(WAIT_MS)
         self.problems: list[str] = []
@@ -165,9 +206,33 @@ class NotebookPage:
         if message.type == "error":
             self.problems.append(message.text)
 
-    def command(self, name: str) -> None:
+    def command(self, name: str, **arguments: str) -> None:
         """Run a command of JupyterLab and wait until it is done."""
-        self.page.evaluate(_COMMAND, [name, 2 * WAIT_MS])
+        self.page.evaluate(_COMMAND, [name, 2 * WAIT_MS, arguments])
+
+    def take_pictures(self, name: str, shown: Any = None) -> None:
+        """Screenshots, with `shown` in view, if they were asked for: `name-light`, `name-dark`."""
+        if self._shots is None or not os.environ.get("DETKIT_SCREENSHOTS"):
+            return
+        for theme in ("Dark", "Light"):
+            self.command("apputils:change-theme", theme=f"JupyterLab {theme}")
+            named = f'body[data-jp-theme-name="JupyterLab {theme}"]'
+            self.page.wait_for_selector(named, state="attached")
+            self.page.wait_for_selector("#jupyterlab-splash", state="detached")
+            if shown is not None:
+                shown.scroll_into_view_if_needed()
+            self.page.screenshot(path=self._shots / f"{name}-{theme.lower()}.png")
+
+    def check_names_and_colours(self) -> None:
+        """Every control has a name and can be reached; every text of ours can be read."""
+        for theme in ("Dark", "Light"):
+            self.command("apputils:change-theme", theme=f"JupyterLab {theme}")
+            named = f'body[data-jp-theme-name="JupyterLab {theme}"]'
+            self.page.wait_for_selector(named, state="attached")
+            problems = self.page.evaluate(_UNREADABLE)
+            assert problems == [], (theme, problems)
+        self.page.wait_for_selector('.detkit-panel [role="slider"][aria-label]')
+        assert self.page.evaluate(_NAMELESS) == []
 
     def start_command(self, name: str) -> None:
         """Run a command of JupyterLab and go on."""

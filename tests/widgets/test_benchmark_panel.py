@@ -8,6 +8,7 @@ import pytest
 from widgets.fake_front import Front
 
 from detkit import AsyncDetector
+from detkit.errors import ModelLoadError
 from detkit.testing import FakeDetector, numbered_image
 from detkit.widgets import BenchmarkPanel
 from detkit.widgets.trials import WAYS
@@ -209,3 +210,93 @@ def test_only_the_screen_and_callbacks_touch_widgets(front: Front, detector: Asy
         front.click(panel.parts.run_button)
         assert panel.wait(20)
     assert front.threads <= {"detkit-screen", threading.current_thread().name}
+
+
+class Reloadable(FakeDetector):
+    """A detector that can be loaded in another way."""
+
+    runtimes = ("fast", "slow")
+
+    def __init__(self, **options: object) -> None:
+        super().__init__()
+        self.options = options
+        self.copies: list[Reloadable] = []
+
+    def reload(self, **changes: object) -> Reloadable:
+        if changes.get("runtime") == "slow":
+            raise ModelLoadError("<b>slow</b> is not installed")
+        self.copies.append(Reloadable(**changes))
+        return self.copies[-1]
+
+
+def test_a_run_with_another_runtime_measures_a_copy(front: Front) -> None:
+    original = Reloadable()
+    with AsyncDetector(original, max_workers=1) as detector, made(detector) as panel:
+        assert panel.parts.runtime.options == (
+            ("as loaded", ""),
+            ("fast", "fast"),
+            ("slow", "slow"),
+        )
+        front.set(panel.parts.runtime, index=1)
+        front.set(panel.parts.image_size, index=1)
+        front.set(panel.parts.num_threads, index=1)
+        front.click(panel.parts.run_button)
+        assert panel.wait(20)
+        front.click(panel.parts.run_button)
+        assert panel.wait(20)
+        assert panel.error_text == ""
+        (copy,) = original.copies  # loaded once for both runs
+        assert copy.options == {"runtime": "fast", "image_size": 320, "num_threads": 1}
+        assert sum(original.batch_sizes) == 0 and sum(copy.batch_sizes) == 2 * 4 * len(IMAGES)
+        assert panel.runs["runtime"].tolist() == ["fast", "fast"]
+        assert "fast 320 px 1 thread" in panel.parts.table.value
+        front.click(panel.parts.apply_button)
+        assert "cannot be changed later" in panel.status_text
+
+
+def test_what_cannot_be_loaded_is_an_error_in_the_panel(front: Front) -> None:
+    with AsyncDetector(Reloadable()) as detector, made(detector) as panel:
+        front.set(panel.parts.runtime, index=2)
+        front.click(panel.parts.run_button)
+        assert panel.wait(20)
+        assert "slow" in panel.error_text and "<b>" not in panel.error_text
+        front.set(panel.parts.runtime, index=0)
+        front.click(panel.parts.run_button)
+        assert panel.wait(20)
+        assert panel.error_text == "" and len(panel.runs) == 1
+
+
+def test_a_detector_without_reload_is_measured_as_it_is(
+    front: Front, detector: AsyncDetector
+) -> None:
+    with made(detector) as panel:
+        assert panel.parts._loading.layout.display == "none"
+        panel.parts.image_size.value = 320
+        panel.run()
+        assert panel.wait(20)
+        assert "no reload method" in panel.error_text
+
+
+def test_closing_lets_go_of_the_copy(front: Front) -> None:
+    original = Reloadable()
+    with AsyncDetector(original) as detector:
+        panel = made(detector)
+        panel.parts.image_size.value = 320
+        panel.run()
+        assert panel.wait(20)
+        copy = panel._variants._copy
+        assert copy is not None
+        panel.close()
+        assert copy.get_stats()["shutdown"] and not detector.get_stats()["shutdown"]
+
+
+def test_the_chart_lives_while_a_run_goes_on(
+    front: Front, fake: FakeDetector, detector: AsyncDetector
+) -> None:
+    with BenchmarkPanel(detector, IMAGES, seconds_per_run=1e9) as panel:
+        panel.run()
+        front.wait_for(lambda: "detkit-running" in panel.parts.chart.value)
+        assert "round" in panel.status_text
+        panel.stop()
+        assert panel.wait(20)
+        assert "No run yet" in panel.parts.chart.value

@@ -55,6 +55,15 @@ def test_while_playing_pictures_keep_their_distance() -> None:
     assert channel.may_send(0.04, is_playing=True)
 
 
+def test_a_sparing_channel_keeps_a_longer_distance() -> None:
+    channel = FrameChannel(min_interval_s=0.04)
+    channel.is_sparing = True
+    channel.send(0.0)
+    assert not channel.may_send(0.05, is_playing=True)
+    assert channel.may_send(0.05)
+    assert channel.may_send(0.06, is_playing=True)
+
+
 @given(
     st.lists(st.tuples(st.sampled_from(["send", "confirm"]), st.integers(0, 40)), max_size=80),
     st.integers(1, 4),

@@ -1,22 +1,22 @@
-"""The panels of notebooks 04 and 05 in a real browser, with a real server and a real kernel.
+"""The panels of the notebooks in a real browser, with a real server and a real kernel.
 
 Skipped only where there is no Chromium, and never in CI. Screenshots of every panel go to the
-folder that `DETKIT_SCREENSHOTS` names, or to the test's own.
+folder that `DETKIT_SCREENSHOTS` names, in the light and the dark theme, or to the run's own.
 """
 
 from __future__ import annotations
 
+import io
 import os
 import re
-import shutil
-from collections.abc import Iterator
+import zipfile
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import nbformat
+import pandas as pd
 import pytest
-from widgets.jupyter_page import ROOT, Lab, NotebookPage, find_browser, open_browser
+from widgets.jupyter_page import ROOT, NotebookPage, find_browser
 
 MISSING = [
     *([] if find_browser() else ["a Chromium"]),
@@ -31,144 +31,112 @@ pytestmark = [
     pytest.mark.watchdog(150),
 ]
 
-FAILING = """from detkit import AsyncDetector
+BURN = """from detkit import AsyncDetector
 from detkit.testing import FakeDetector
-from detkit.widgets import BenchmarkPanel as Panel
 
 def burn(images):
     raise RuntimeError("the <b>lens</b> is cracked")
 
-failing = Panel(AsyncDetector(FakeDetector(behaviour=burn)), images)
+broken = AsyncDetector(FakeDetector(behaviour=burn))
+"""
+FAILING_PREVIEW = (
+    BURN
+    + """failing = VideoPreview("../data/belt.mp4", broken, max_width_px=400)
 failing.widget.add_class("failing")
 failing"""
-BUSY = "import time; time.sleep(0 if 'once' not in globals() else 3); once = True"
+)
+FAILING_RESULTS = """from detkit import ItemFailure
+torn = ItemFailure(1, "decode", ValueError("the <b>file</b> is torn"), "torn.jpg")
+half = ResultBrowser([images[0], "torn.jpg"], [results[0], torn], page_size=2)
+half.widget.add_class("failing")
+half"""
+FAILING_BENCHMARK = (
+    BURN
+    + """failing = BenchmarkPanel(broken, images)
+failing.widget.add_class("failing")
+failing"""
+)
+BUSY = "import time; time.sleep(0 if 'once' not in globals() else 6); once = True"
 
-
-def with_cell(source: Path, target: Path, code: str) -> None:
-    """Copy a notebook without its outputs and with one more cell."""
-    notebook = nbformat.read(source, as_version=4)
-    notebook.metadata.pop("widgets", None)
-    for cell in notebook.cells:
-        if cell.cell_type == "code":
-            cell.outputs, cell.execution_count = [], None
-    notebook.cells.append(nbformat.v4.new_code_cell(code))
-    nbformat.write(notebook, target)
-
-
-@pytest.fixture(scope="module")
-def shots(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    named = os.environ.get("DETKIT_SCREENSHOTS")
-    folder = Path(named) if named else tmp_path_factory.mktemp("screenshots")
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    lab = Lab(tmp_path_factory.mktemp("lab"))
-    try:
-        files = lab.folder / "files"
-        (files / "notebooks").mkdir()
-        (files / "data").mkdir()
-        shutil.copy(ROOT / "data" / "belt.mp4", files / "data")
-        saved = ROOT / "notebooks" / "04_video_preview.ipynb"
-        shutil.copy(saved, files / "notebooks" / "saved.ipynb")
-        with_cell(saved, files / "notebooks" / "preview.ipynb", BUSY)
-        benchmark = ROOT / "notebooks" / "05_interactive_benchmark.ipynb"
-        with_cell(benchmark, files / "notebooks" / "benchmark.ipynb", FAILING)
-        lab.wait_until_up()
-        yield lab
-    finally:
-        lab.close()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with open_browser() as browser:
-        yield browser
-
-
-@pytest.fixture
-def notebook(
-    lab: Lab, browser: Any, shots: Path, request: pytest.FixtureRequest
-) -> Iterator[NotebookPage]:
-    name, theme = request.param
-    lab.use_theme(theme)
-    page = NotebookPage(browser, lab, f"notebooks/{name}.ipynb")
-    yield page
-    page.page.screenshot(path=shots / f"{name}-at-the-end.png")
-    page.close()
-
-
-def number(text: str, name: str) -> float:
-    """The number that follows, or stands before, a word of the line below the picture."""
-    found = re.search(rf"{name} ([\d.]+)", text)
-    assert found, text
-    return float(found[1])
-
-
-def frame_of(panel: Any) -> int:
-    return int(number(panel.locator(".detkit-hud").inner_text(), "frame"))
-
-
-CHANGED = """([title, frame]) => {
-    const panel = [...document.querySelectorAll('.detkit-panel')]
-        .find(p => p.innerText.startsWith(title));
-    const line = panel.querySelector('.detkit-hud').innerText;
-    return Number(line.match(/frame (\\d+)/)[1]) !== frame;
-}"""
 SAYS = """([title, text]) => [...document.querySelectorAll('.detkit-panel')]
     .some(p => p.innerText.startsWith(title) && p.innerText.includes(text))"""
+ALTS = """title => [...document.querySelectorAll('.detkit-panel')]
+    .filter(p => p.innerText.startsWith(title)).map(p => p.querySelector('img').alt)"""
+AGREE = """title => {
+    const alts = [...document.querySelectorAll('.detkit-panel')]
+        .filter(p => p.innerText.startsWith(title) && !p.classList.contains('failing'))
+        .map(p => p.querySelector('img').alt);
+    return alts.length === 2 && alts[0] === alts[1];
+}"""
+OTHER_PICTURE = """([title, alt]) => [...document.querySelectorAll('.detkit-panel')]
+    .find(p => p.innerText.startsWith(title)).querySelector('img').alt !== alt"""
 
 
-@pytest.mark.parametrize("notebook", [("saved", "JupyterLab Light")], indirect=True)
-def test_a_saved_notebook_shows_its_poster(notebook: NotebookPage, shots: Path) -> None:
+def slider(panel: Any, label: str) -> Any:
+    return panel.get_by_role("slider", name=label)
+
+
+@pytest.mark.parametrize("notebook", [("04_video_preview", None)], indirect=True)
+def test_a_saved_notebook_shows_its_poster(notebook: NotebookPage) -> None:
     image = notebook.page.locator(".jp-OutputArea img").first
     image.wait_for()
     assert image.evaluate("image => image.decode().then(() => image.naturalWidth)") == 720
-    notebook.page.screenshot(path=shots / "preview-saved-light.png")
+    notebook.take_pictures("preview-saved")
 
 
-@pytest.mark.parametrize("notebook", [("preview", "JupyterLab Dark")], indirect=True)
-def test_playing_seeking_and_turning_the_threshold(notebook: NotebookPage, shots: Path) -> None:
+@pytest.mark.parametrize(
+    "notebook",
+    [("04_video_preview", ["preview", FAILING_PREVIEW, FAILING_RESULTS, BUSY])],
+    indirect=True,
+)
+def test_playing_seeking_and_turning_the_threshold(notebook: NotebookPage) -> None:
     notebook.run_all()
-    panel = notebook.panel("Video preview")
-    image = panel.locator("img").first
+    title = "Video preview"
+    panel = notebook.panel(title)
     panel.locator(".detkit-hud").wait_for()
-    notebook.page.screenshot(path=shots / "preview-idle-dark.png")
+    notebook.take_pictures("preview-idle")
+    notebook.check_names_and_colours()
 
-    before, source = frame_of(panel), image.get_attribute("src")
     panel.get_by_role("button", name="Play").click()
-    notebook.wait_until(CHANGED, ["Video preview", before])
-    notebook.wait_until(SAYS, ["Video preview", "browser"])
-    assert image.get_attribute("src") != source
+    notebook.wait_until(SAYS, [title, "browser"])
     panel.get_by_role("button", name="Pause").wait_for()
 
-    # A busy cell does not stop it.
+    # A busy cell stops neither the pictures nor the controls.
     notebook.page.locator(".jp-CodeCell .cm-content").last.click()
     notebook.start_command("notebook:run-cell")
     notebook.page.wait_for_selector('.jp-Notebook-ExecutionIndicator[data-status="busy"]')
-    for _ in range(3):
-        notebook.wait_until(CHANGED, ["Video preview", frame_of(panel)])
+    panel.scroll_into_view_if_needed()
+    for _ in range(8):
+        notebook.wait_until(OTHER_PICTURE, [title, notebook.page.evaluate(ALTS, title)[0]])
+    threshold = slider(panel, "Confidence")
+    threshold.press("End")
+    notebook.wait_until(SAYS, [title, ", 0 objects"])
+    threshold.press("Home")
+    slider(panel, "Frame").press("Home")
+    slider(panel, "Workers").press("Home")
     status = notebook.page.locator(".jp-Notebook-ExecutionIndicator").get_attribute("data-status")
     assert status == "busy"
     line = panel.locator(".detkit-hud").inner_text()
-    assert number(line, "shown") > 0 and number(line, "detected") > 0
-    panel.scroll_into_view_if_needed()
-    notebook.page.screenshot(path=shots / "preview-playing-dark.png")
+    assert float(re.search(r"shown ([\d.]+)", line)[1]) > 0  # type: ignore[index]
+    notebook.take_pictures("preview-playing", panel)
 
     panel.get_by_role("button", name="Pause").click()
     panel.get_by_role("button", name="Play").wait_for()
-    threshold = panel.locator(".widget-slider").filter(has_text="Confidence").get_by_role("slider")
-    threshold.press("End")
-    notebook.wait_until(SAYS, ["Video preview", ", 0 objects"])
-    threshold.press("Home")
-    panel.locator(".detkit-hud").filter(has_not_text=", 0 objects").wait_for()
-
-    position = panel.locator(".widget-slider").filter(has_text="Frame").get_by_role("slider")
-    position.press("Home")
-    notebook.wait_until(SAYS, ["Video preview", "frame 0 at 0.00 s"])
+    slider(panel, "Frame").press("Home")
+    notebook.wait_until(SAYS, [title, "frame 0 at 0.00 s"])
+    panel.get_by_role("button", name="Step").click()
+    notebook.wait_until(SAYS, [title, "frame 1 at 0.04 s"])
+    assert "0 objects" not in panel.locator(".detkit-hud").inner_text()
+    notebook.wait_until(AGREE, f"{title}: belt")
+    slider(panel, "Frame").press("End")
+    notebook.wait_until(SAYS, [title, "frame 249"])
+    panel.get_by_role("button", name="Play").click()
+    notebook.wait_until(SAYS, [title, "the end of the video"])
+    notebook.take_pictures("preview-finished", panel)
     assert panel.locator(".detkit-error").count() == 0
+    error = notebook.page.locator(".failing .detkit-error").first
+    assert "the <b>lens</b> is cracked" in error.inner_text()
+    notebook.take_pictures("preview-failed", error)
 
     browser = notebook.panel("Results")
     browser.scroll_into_view_if_needed()
@@ -178,41 +146,108 @@ def test_playing_seeking_and_turning_the_threshold(notebook: NotebookPage, shots
     browser.locator("button[title^='Enlarge']").nth(1).click()
     browser.get_by_role("button", name="Close").wait_for()
     assert browser.locator("img").count() == 7
-    notebook.page.screenshot(path=shots / "browser-dark.png")
+    slider(browser, "Confidence").press("End")
+    notebook.wait_until(SAYS, ["Results", ": 0 objects"])
+    slider(browser, "Confidence").press("Home")
+    notebook.take_pictures("browser-finished", browser)
+    notebook.take_pictures("browser-failed", notebook.page.locator(".failing").last)
     assert notebook.problems == []
 
 
-@pytest.mark.parametrize("notebook", [("benchmark", "JupyterLab Light")], indirect=True)
-def test_running_sweeping_stopping_and_applying(notebook: NotebookPage, shots: Path) -> None:
+@pytest.mark.parametrize(
+    "notebook", [("05_interactive_benchmark", [FAILING_BENCHMARK])], indirect=True
+)
+def test_running_sweeping_stopping_and_applying(notebook: NotebookPage) -> None:
     notebook.run_all()
     panel = notebook.panel("Benchmark")
     rows = panel.locator("table.detkit-runs tr")
-    assert rows.count() == 1 + 7
-    assert panel.locator(".detkit-bar").count() == 7
-    workers = panel.locator(".widget-slider").filter(has_text="Workers").get_by_role("slider")
-    workers.press("Home")
+    num_rows = rows.count()
+    assert num_rows > 4 and panel.locator(".detkit-bar").count() == num_rows - 1
+    notebook.check_names_and_colours()
+    slider(panel, "Workers").press("Home")
+    panel.get_by_label("Image size").select_option("320 pixels")
     panel.get_by_role("button", name="Run").click()
-    panel.locator("table.detkit-runs tr").nth(8).wait_for()
-    assert panel.locator(".detkit-bar").count() == 8
-    assert "★ best" in panel.locator("table.detkit-runs").inner_text()
+    panel.locator(".detkit-running").first.wait_for()
+    notebook.take_pictures("benchmark-running", panel)
+    rows.nth(num_rows).wait_for()
     panel.locator("text=Done").wait_for()
-    notebook.page.screenshot(path=shots / "benchmark-done-light.png")
+    assert panel.locator(".detkit-bar").count() == num_rows
+    assert "320 px" in rows.nth(num_rows).inner_text()
+    assert "★ best" in panel.locator("table.detkit-runs").inner_text()
+    notebook.take_pictures("benchmark-finished", panel)
 
-    workers.press("End")
+    panel.get_by_label("Image size").select_option("as loaded")
+    slider(panel, "Workers").press("End")
     panel.get_by_role("button", name="Sweep").click()
     panel.locator("text=measuring").wait_for()
     assert panel.get_by_role("button", name="Run").is_disabled()
-    notebook.page.screenshot(path=shots / "benchmark-running-light.png")
     panel.get_by_role("button", name="Stop").click()
     panel.locator("text=Stopped").wait_for()
     panel.get_by_role("button", name="Apply").click()
     panel.locator("text=The detector now has 4 workers").wait_for()
+    panel.get_by_role("button", name="Export").click()
+    panel.locator("text=the code below repeats the best run").wait_for()
+    assert "await measure" in panel.locator("textarea").input_value()
 
     failing = notebook.page.locator(".failing")
     failing.scroll_into_view_if_needed()
+    notebook.take_pictures("benchmark-idle", failing)
     failing.get_by_role("button", name="Run").click()
     error = failing.locator(".detkit-error")
     error.wait_for()
     assert "the <b>lens</b> is cracked" in error.inner_text()
-    notebook.page.screenshot(path=shots / "benchmark-failed-light.png")
+    notebook.take_pictures("benchmark-failed", error)
+    assert notebook.problems == []
+
+
+DROP = """async ([name, text]) => {
+    const data = new DataTransfer();
+    data.items.add(new File([text], name));
+    const zone = document.querySelector('.detkit-drop');
+    zone.dispatchEvent(new DragEvent('drop', { dataTransfer: data, bubbles: true }));
+}"""
+
+
+@pytest.mark.parametrize("notebook", [("09_detect_panel", [])], indirect=True)
+def test_dropping_pictures_and_taking_them_home(notebook: NotebookPage, tmp_path: Path) -> None:
+    notebook.command("notebook:move-cursor-down")
+    notebook.command("notebook:run-cell-and-select-next")
+    title = "Detect objects"
+    panel = notebook.panel(title)
+    panel.locator(".detkit-drop").wait_for()
+    notebook.take_pictures("detect-idle", panel)
+    pictures = sorted((ROOT / "data" / "images").glob("*.jpg"))[:2]
+    panel.locator("input[type=file]").set_input_files(pictures)
+    notebook.wait_until(SAYS, [title, "2 of 2 pictures done"])
+    notebook.page.evaluate(DROP, ["<b>torn</b>.jpg", "no picture"])
+    notebook.wait_until(SAYS, [title, "3 of 3 pictures done"])
+    assert panel.locator("img").count() == 2
+    card = panel.locator(".detkit-note").filter(has_text="<b>torn</b>.jpg").first
+    assert "no JPEG, PNG" in card.locator(".detkit-error").inner_text()
+    notebook.take_pictures("detect-finished", panel)
+    notebook.check_names_and_colours()
+
+    confidence = slider(panel, "Confidence")
+    confidence.press("End")
+    notebook.wait_until(SAYS, [title, "· 0 objects"])
+    confidence.press("Home")
+    panel.locator("table.detkit-found tr").nth(5).wait_for()
+    with notebook.page.expect_download() as download:
+        panel.get_by_role("button", name="Download table").click()
+    download.value.save_as(tmp_path / "objects.csv")
+    table = pd.read_csv(tmp_path / "objects.csv")
+    assert len(table) > 5 and set(table["file"]) == {p.name for p in pictures} | {"<b>torn</b>.jpg"}
+    with notebook.page.expect_download() as download:
+        panel.get_by_role("button", name="Download pictures").click()
+    with zipfile.ZipFile(io.BytesIO(Path(download.value.path()).read_bytes())) as archive:
+        assert archive.namelist() == [p.name for p in pictures] and archive.testzip() is None
+
+    panel.get_by_label("Model", exact=True).select_option("Another model file …")
+    path = panel.get_by_label("Model file")
+    path.fill("nowhere/model.onnx")
+    path.press("Enter")
+    panel.locator(".detkit-error").filter(has_text="ModelNotFoundError").wait_for()
+    notebook.take_pictures("detect-failed", panel)
+    panel.get_by_role("button", name="Clear").click()
+    notebook.wait_until(SAYS, [title, "No pictures yet"])
     assert notebook.problems == []

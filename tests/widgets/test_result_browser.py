@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import time
 from pathlib import Path
 
@@ -188,6 +189,55 @@ def test_marks_are_saved_as_csv(
         assert saved["image_index"].tolist() == [0, 3]
         assert saved["mark"].tolist() == ["accept", "reject"]
         assert browser.error_text == ""
+
+
+def test_accepted_images_are_saved_as_coco(
+    front: Front, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with made() as browser:
+        for index, mark in ((0, 1), (1, 1), (2, 1), (3, 2)):
+            front.set(browser.cards[index].mark, index=mark)
+        front.set(browser.parts.confidence, value=0.5)
+        front.click(browser.parts.save_coco)
+        assert browser.error_text == ""
+        saved = json.loads((tmp_path / "marks.json").read_text())
+        assert [image["id"] for image in saved["images"]] == [0, 1]  # a failed one has no boxes
+        assert saved["images"][0] == {
+            "id": 0,
+            "file_name": "image 0",
+            "width": 80,
+            "height": 60,
+        }
+        (annotation,) = saved["annotations"]
+        assert annotation["bbox"] == [5, 5, 8, 25] and annotation["area"] == 200
+        assert (annotation["image_id"], annotation["category_id"]) == (0, 0)
+        assert saved["categories"] == [{"id": 0, "name": "nut"}]
+        assert saved["info"]["rejected"] == ["image 3"]
+        with pytest.raises(ValueError, match=r"\.csv or \.json"):
+            browser.save_marks(tmp_path / "marks.txt")
+
+
+def test_a_picture_is_read_once_while_its_page_is_shown(front: Front) -> None:
+    class Counting(list):  # type: ignore[type-arg]
+        read: list[int] = []  # noqa: RUF012
+
+        def __getitem__(self, index):  # type: ignore[no-untyped-def]
+            self.read.append(index)
+            return super().__getitem__(index)
+
+    images = Counting(IMAGES)
+    names = ["a", "b", "c", "d", "e"]
+    with ResultBrowser(images, OUTCOMES, names, page_size=2) as browser:
+        browser.screen.flush()
+        for threshold in (0.1, 0.2, 0.3):
+            front.set(browser.parts.confidence, value=threshold)
+            browser.screen.flush()
+        assert images.read == [0, 1]
+        for _ in range(2):
+            front.click(browser.parts.next)
+            browser.screen.flush()
+        assert images.read == [0, 1, 2, 3, 4] and len(browser._images._read) <= 3
 
 
 def test_an_unreadable_file_costs_only_its_own_card(front: Front, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextvars
 import threading
 
 from detkit.widgets.screen import Screen
@@ -54,3 +55,21 @@ def test_a_change_may_close_its_own_screen() -> None:
     screen.post("end", screen.close)
     screen._thread.join(10)
     assert not screen._thread.is_alive()
+
+
+def test_changes_run_in_the_context_of_the_latest_message() -> None:
+    sender: contextvars.ContextVar[str] = contextvars.ContextVar("sender", default="nobody")
+    heard: list[str] = []
+    screen = Screen(lambda error: None)
+
+    def from_browser(name: str) -> None:
+        sender.set(name)
+        screen.adopt_context()
+
+    screen.post("a", lambda: heard.append(sender.get()))
+    assert screen.flush()
+    contextvars.copy_context().run(from_browser, "subshell")
+    screen.post("a", lambda: heard.append(sender.get()))
+    assert screen.flush()
+    assert heard == ["nobody", "subshell"]
+    screen.close()

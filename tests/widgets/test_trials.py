@@ -71,7 +71,15 @@ def test_sweeps_double_and_end_at_the_sliders() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"way": "magic"}, {"max_workers": 0}, {"batch_size": 0}, {"batch_timeout_ms": -1}]
+    "wrong",
+    [
+        {"way": "magic"},
+        {"max_workers": 0},
+        {"batch_size": 0},
+        {"batch_timeout_ms": -1},
+        {"image_size": -1},
+        {"num_threads": -1},
+    ],
 )
 def test_wrong_settings_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ValueError):
@@ -104,3 +112,22 @@ def test_the_table_marks_the_best_in_words() -> None:
     assert html.count("<tr") == 3
     assert html.count("★ best") == 1
     assert table_html([]) == ""
+
+
+def test_what_is_loaded_otherwise_is_said_and_repeated() -> None:
+    trial = Trial("loop", runtime="openvino", precision="fp32", image_size=320, num_threads=1)
+    assert str(trial) == "loop, 1 worker, batch 1, openvino fp32 320 px 1 thread"
+    assert sweep(trial, 2, 1)[1].load_options == trial.load_options
+    code = code_for(trial)
+    compile(code, "cell", "exec", flags=0x2000)
+    assert "detector.reload(\n    runtime='openvino'" in code
+    assert "reload" not in code_for(Trial())
+    slow = TrialRun(trial, 3, 30, 0, 10.0, 1.0, 5.0, 9.0)
+    assert "openvino fp32 320 px 1 thread" in table_html([slow])
+
+
+def test_a_run_that_is_being_measured_is_in_the_chart() -> None:
+    svg = chart_svg([run(10)], run(30))
+    assert svg.count('class="detkit-bar"') == 2 and svg.count("detkit-running") == 1
+    assert "1 run; best" in svg
+    assert chart_svg([], run(30)).count('class="detkit-bar"') == 1

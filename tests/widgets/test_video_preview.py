@@ -60,7 +60,7 @@ def boxes_in_caption(preview: VideoPreview) -> str:
 def test_it_opens_paused_on_the_first_frame(front: Front, detector: AsyncDetector) -> None:
     with opened(front, frames(9), detector) as preview:
         assert front.pictures == [1]
-        assert preview.view.image.caption == "picture 1: frame 0 at 0.00 s, 2 objects"
+        assert preview.view.image.caption == "frame 0 at 0.00 s, 2 objects"
         assert preview.player.state == "paused"
         assert bytes(preview.view.image.value[:2]) == b"\xff\xd8"
 
@@ -259,10 +259,35 @@ def test_every_control_has_a_name_and_a_tooltip(front: Front, detector: AsyncDet
 
 def test_a_hidden_preview_sends_nothing(front: Front, detector: AsyncDetector) -> None:
     with opened(front, frames(40), detector) as preview:
-        front.set(preview.view.image, _view_count=1)
-        front.set(preview.view.image, _view_count=0)
+        front.look(preview.view.image, True)
+        front.look(preview.view.image, False)
         play_to_the_end(front, preview)
         assert front.pictures == [1]
         assert preview.num_detected == 40
-        front.set(preview.view.image, _view_count=1)
+        front.look(preview.view.image, True)
         front.wait_for(lambda: "frame 39 " in preview.view.image.caption)
+
+
+def test_one_of_two_views_is_enough_to_be_seen(front: Front, detector: AsyncDetector) -> None:
+    with opened(front, frames(3), detector) as preview:
+        for view, visible, is_hidden in (
+            ("left", True, False),
+            ("right", True, False),
+            ("left", False, False),
+            ("right", False, True),
+        ):
+            front.look(preview.view.image, visible, view)
+            assert preview.view.is_hidden is is_hidden
+
+
+@pytest.mark.parametrize(
+    "message", ["shown", None, {}, {"event": "shown", "number": "1"}, {"event": "visible"}]
+)
+def test_a_message_that_makes_no_sense_is_left_alone(
+    front: Front, detector: AsyncDetector, message: Any
+) -> None:
+    front.manner = "silent"
+    with opened(front, frames(3), detector) as preview:
+        front.tell(preview.view.image.comm, message)
+        assert preview.view.channel.num_confirmed == 0
+        assert preview.error_text == ""

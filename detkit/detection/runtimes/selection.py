@@ -33,6 +33,11 @@ _logger = logging.getLogger("detkit.detection")
 _NAMES = ("auto", "ultralytics", "openvino", "onnxruntime")
 
 
+def runtimes_for(model_format: ModelFormat) -> tuple[RuntimeName, ...]:
+    """The libraries that load such a file, the preferred one first."""
+    return tuple(_LIBRARIES[model_format])
+
+
 def choose_runtime(options: LoadOptions, runtime: RuntimeName) -> RuntimeName:
     """The library that will load this file.
 
