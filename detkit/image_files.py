@@ -39,8 +39,9 @@ MAX_PIXELS = 120_000_000
 # No picture of MAX_PIXELS comes near this; it stops a sparse file from filling memory.
 _MAX_FILE_BYTES = 1 << 30
 _MAX_NAME_CHARS = 120
-# One slash is enough: pathlib drops the second. Two letters, as C:/ is a drive.
-_URL = re.compile(r"[a-z][a-z0-9+.-]+:/", re.IGNORECASE)
+# One slash is enough: pathlib drops the second. Two letters, as C:/ is a drive. At most forty, or a
+# name of 100,000 letters takes minutes; of a longer scheme the end is found, which serves as well.
+_URL = re.compile(r"[a-z][a-z0-9+.-]{1,40}:/", re.IGNORECASE)
 
 _END_OF_HOST = re.compile(r"[/\\?#]")
 

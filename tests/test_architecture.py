@@ -50,7 +50,7 @@ CONFINED = {
     "openvino": {"detection"},
     "onnxruntime": {"detection"},
     "trackers": {"pipeline"},
-    "supervision": {"pipeline"},
+    "supervision": {"pipeline", "notebook"},
 }
 BANNED_NAMES = {"utils", "util", "helpers", "helper", "common", "core", "misc", "manager"}
 

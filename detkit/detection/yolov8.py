@@ -12,7 +12,7 @@ from contextlib import closing
 from dataclasses import asdict
 from os import PathLike
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import cv2
 
@@ -20,8 +20,6 @@ from detkit.detection.abstract import AbstractDetector, DetectionSettings
 from detkit.detection.load_arguments import LoadArguments, other_ways
 from detkit.detection.loaded_model import LoadedModel, Thresholds
 from detkit.detection.model_files import find_model
-from detkit.detection.optimization_report import OptimizationReport
-from detkit.detection.optimize import ImageOrPath, optimize
 from detkit.detection.optimized_models import find_optimized
 from detkit.detection.runtimes.contract import LoadOptions, Precision, RuntimeName
 from detkit.detection.runtimes.selection import open_runtime, runtimes_for
@@ -29,6 +27,10 @@ from detkit.detection.threads import divide_threads
 from detkit.errors import DetectorNotLoadedError, UnsupportedSettingError
 from detkit.images import RGBImage, validate_image
 from detkit.results import DetectionResult
+
+if TYPE_CHECKING:
+    from detkit.detection.optimization_report import OptimizationReport
+    from detkit.detection.optimize import ImageOrPath
 
 
 class YOLOv8Detector(AbstractDetector):
@@ -266,6 +268,9 @@ class YOLOv8Detector(AbstractDetector):
                 image_size=arguments.image_size,
                 on_progress=on_progress,
             )
+            # It reads image files, with a library that an import of detkit does not load.
+            from detkit.detection.optimize import optimize
+
             return optimize(loaded, options, images, out, min_f1)
 
     def load_choices(self, num_threads: Sequence[int] = ()) -> list[dict[str, Any]]:

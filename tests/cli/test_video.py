@@ -36,7 +36,9 @@ def fake_model(monkeypatch: pytest.MonkeyPatch) -> None:
     def still(images: list[np.ndarray]) -> list[DetectionResult]:
         return [DetectionResult([[20, 20, 60, 50]], [0.9], [0]) for _ in images]
 
-    monkeypatch.setattr(models, "load", lambda model, device: FakeDetector(behaviour=still))
+    monkeypatch.setattr(
+        models, "load", lambda model, device, say=None: FakeDetector(behaviour=still)
+    )
 
 
 def run(*arguments: object) -> str:
@@ -95,7 +97,7 @@ def slow_at_the_end(images):
         sys.stdin.readline()  # the interrupt comes now
     return [numbered_result(1) for _ in images]
 
-models.load = lambda model, device: FakeDetector(behaviour=slow_at_the_end)
+models.load = lambda model, device, say=None: FakeDetector(behaviour=slow_at_the_end)
 sys.argv[1:] = ["video", *sys.argv[1:]]
 cli.main()
 """

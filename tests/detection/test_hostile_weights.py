@@ -104,7 +104,8 @@ def test_an_activation_that_is_code_is_not_evaluated(tmp_path, canary):
     assert not canary.exists()
 
 
-def test_an_old_torch_without_safe_loading_is_refused(tiny_pt, monkeypatch):
+def test_an_old_torch_without_safe_loading_is_refused(tiny_pt, monkeypatch, tmp_path):
+    monkeypatch.setenv("DETKIT_CACHE_DIR", str(tmp_path))  # where nothing was converted before
     monkeypatch.setattr(import_ultralytics()._SafeLoad, "SUPPORTED", False)
     assert "trust_weights=True" in refused(tiny_pt)
     detector = YOLOv8Detector()

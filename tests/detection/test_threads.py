@@ -146,7 +146,7 @@ def test_threads_told_before_the_model_is_there(tiny_onnx, noise):
 
 
 def test_statistics_and_the_warning_of_too_many(monkeypatch):
-    monkeypatch.setattr("detkit.api.async_detector.usable_cores", lambda: 2)
+    monkeypatch.setattr("detkit.api.controls.usable_cores", lambda: 2)
     with AsyncDetector(FakeDetector(), max_workers=2, num_threads=2) as engine:
         stats = engine.get_stats()
         assert (stats["num_threads"], stats["threads_per_worker"]) == (2, 1)
