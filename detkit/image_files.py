@@ -29,6 +29,7 @@ from PIL import (
 )
 from PIL.ImageFile import ImageFile
 
+from detkit.addresses import is_url, without_credentials
 from detkit.errors import ImageDecodeError
 from detkit.images import RGBImage
 
@@ -39,11 +40,6 @@ MAX_PIXELS = 120_000_000
 # No picture of MAX_PIXELS comes near this; it stops a sparse file from filling memory.
 _MAX_FILE_BYTES = 1 << 30
 _MAX_NAME_CHARS = 120
-# One slash is enough: pathlib drops the second. Two letters, as C:/ is a drive. At most forty, or a
-# name of 100,000 letters takes minutes; of a longer scheme the end is found, which serves as well.
-_URL = re.compile(r"[a-z][a-z0-9+.-]{1,40}:/", re.IGNORECASE)
-
-_END_OF_HOST = re.compile(r"[/\\?#]")
 
 _Plugin: TypeAlias = Callable[[BinaryIO], ImageFile]
 _FORMATS: tuple[tuple[re.Pattern[bytes], _Plugin], ...] = (
@@ -135,26 +131,6 @@ def source_name(source: object) -> str:
     return text
 
 
-def without_credentials(text: str) -> str:
-    """`text`, less user, password, query and fragment if it holds a URL: each can be secret.
-
-    Example:
-        >>> without_credentials("rtsp://admin:pw@10.0.0.7/door?token=1")
-        'rtsp://***@10.0.0.7/door?...'
-    """
-    found = _URL.search(text)
-    if found is None:
-        return text
-    scheme, address = text[: found.end()], text[found.end() :].removeprefix("/")
-    host = _END_OF_HOST.split(address, maxsplit=1)[0]
-    path = address[len(host) :]
-    if "@" in path:  # Perhaps of a password with a slash: where the host begins, nobody knows.
-        return f"{scheme}/***"
-    _, at, host = host.rpartition("@")
-    path = re.sub(r"[?#].*", "?...", path, count=1, flags=re.DOTALL)
-    return f"{scheme}/{'***@' if at else ''}{host}{path}"
-
-
 class _Refused(Exception):  # noqa: N818  never leaves this file
     """The file was understood well enough to say what is wrong with it."""
 
@@ -171,7 +147,7 @@ def _opened(source: ImageSource, name: str) -> BinaryIO:
         raise ImageDecodeError("a numpy array is decoded already: pass it to the detector")
     if not isinstance(source, (str, os.PathLike)):
         raise ImageDecodeError(f"expected a path or the bytes of a file, got {name}")
-    if _URL.match(os.fsdecode(source)):
+    if is_url(os.fsdecode(source)):
         raise ImageDecodeError(f"{name} is a URL: download it first, then pass the path")
     # Non-blocking, because opening a FIFO would otherwise wait for a writer.
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)

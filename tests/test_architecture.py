@@ -19,6 +19,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "detkit"
 FLOORS = (
     {
         "errors",
+        "addresses",
         "results",
         "images",
         "image_files",

@@ -14,9 +14,9 @@ from html import escape
 import cv2
 import numpy as np
 
+from detkit.addresses import without_credentials
 from detkit.drawing import class_color
 from detkit.errors import ItemFailure, describe
-from detkit.image_files import without_credentials
 from detkit.images import RGBImage
 from detkit.notebook.one_line import shortened
 from detkit.notebook.outcomes import Outcome

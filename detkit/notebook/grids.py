@@ -12,8 +12,9 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
+from detkit.addresses import without_credentials
 from detkit.errors import ItemFailure
-from detkit.image_files import ImageSource, without_credentials
+from detkit.image_files import ImageSource
 from detkit.images import RGBImage
 from detkit.notebook.figures import ALARM, Picture
 from detkit.notebook.layout import Caption, class_legend, laid_out, tile_width

@@ -10,8 +10,8 @@ import os
 from collections.abc import Iterable, Sequence
 from typing import Protocol, TypeAlias, runtime_checkable
 
+from detkit.addresses import without_credentials
 from detkit.errors import ItemFailure, PartialBatchError
-from detkit.image_files import without_credentials
 from detkit.results import DetectionResult
 
 Outcome: TypeAlias = DetectionResult | ItemFailure

@@ -14,8 +14,8 @@ from contextlib import aclosing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, get_args
 
+from detkit.addresses import without_credentials
 from detkit.errors import ItemFailure, describe
-from detkit.image_files import without_credentials
 from detkit.images import RGBImage
 from detkit.pipeline.background import iterate_blocking
 from detkit.pipeline.opening import VideoInput, open_source

@@ -15,8 +15,9 @@ from typing import TypeAlias
 
 import numpy as np
 
+from detkit.addresses import without_credentials
 from detkit.errors import ImageDecodeError
-from detkit.image_files import decode_image, without_credentials
+from detkit.image_files import decode_image
 from detkit.images import RGBImage
 from detkit.video.frames import Frame, FrameSource, SourceEvent
 

@@ -13,8 +13,8 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+from detkit.addresses import without_credentials
 from detkit.errors import VideoOpenError
-from detkit.image_files import without_credentials
 from detkit.video.decoding import (
     CONTAINERS,
     Decoder,

@@ -14,8 +14,8 @@ from fractions import Fraction
 from typing import Any
 from urllib.parse import urlsplit
 
+from detkit.addresses import without_credentials
 from detkit.errors import SourceError, VideoOpenError
-from detkit.image_files import without_credentials
 from detkit.images import RGBImage
 from detkit.video.decoding import (
     CONTAINERS,
