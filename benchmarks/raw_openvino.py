@@ -23,11 +23,11 @@ class RawOpenVino:
 
     def __init__(self, detector: YOLOv8Detector, images: Sequence[np.ndarray]) -> None:
         loaded: Any = detector._loaded
-        plan = loaded.plan(images[0])
+        plan = loaded.plan(images[0].shape[:2])
         self._inputs = []
         for image in images:
             pixels = np.empty((1, *plan.input_hw, 3), np.uint8)
-            fill_letterbox(image, loaded.plan(image), pixels[0])
+            fill_letterbox(image, loaded.plan(image.shape[:2]), pixels[0])
             self._inputs.append(pixels)
         networks = loaded.runtime._networks
         model = networks._model.clone()

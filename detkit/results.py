@@ -187,10 +187,18 @@ class DetectionResult:
 
     def with_metadata(self, **facts: Any) -> DetectionResult:
         """The same boxes with `facts` added to, or put in place of, the metadata."""
-        copy = object.__new__(DetectionResult)
-        merged = {**self.metadata, **facts, "num_detections": len(self)}
-        _fill(copy, self.boxes, self.scores, self.classes, MappingProxyType(merged))
-        return _seen(copy, self._image)
+        return _retold(self, {**self.metadata, **facts}, self._image)
+
+    def completed(
+        self, metadata: dict[str, Any], image: npt.NDArray[np.uint8] | None
+    ) -> DetectionResult:
+        """The same boxes with this metadata alone, which know their image: the engine's last word.
+
+        Args:
+            metadata: Becomes part of the result and is not copied.
+            image: The array, of which a weak reference is kept.
+        """
+        return _retold(self, metadata, _no_image if image is None else weakref.ref(image))
 
     @property
     def image(self) -> npt.NDArray[np.uint8] | None:
@@ -223,16 +231,29 @@ def _fill(
     scores: npt.NDArray[np.float32],
     classes: npt.NDArray[np.int64],
     metadata: Metadata,
+    image: Callable[[], npt.NDArray[np.uint8] | None] | None = None,
 ) -> None:
     object.__setattr__(result, "boxes", boxes)
     object.__setattr__(result, "scores", scores)
     object.__setattr__(result, "classes", classes)
     object.__setattr__(result, "metadata", metadata)
-    object.__setattr__(result, "_image", _no_image)
+    object.__setattr__(result, "_image", image or _no_image)
 
 
 def _no_image() -> None:
     """Stands in for a weak reference that is dead."""
+
+
+def _retold(
+    result: DetectionResult,
+    metadata: dict[str, Any],
+    image: Callable[[], npt.NDArray[np.uint8] | None],
+) -> DetectionResult:
+    copy = object.__new__(DetectionResult)
+    metadata["num_detections"] = len(result.boxes)
+    said = MappingProxyType(metadata)
+    _fill(copy, result.boxes, result.scores, result.classes, said, image)
+    return copy
 
 
 def _seen(

@@ -111,7 +111,7 @@ class AsyncDetector(EngineControls):
         replies = self._replies(loop)
         future: asyncio.Future[DetectionResult] = loop.create_future()
         item = self._item(image, settings_of(settings), None, replies, future)
-        replies.send(item, self.default_batch_size)
+        replies.send(item, self.default_batch_size * self.max_workers)
         timer = None
         if timeout_s is not None:
             timer = loop.call_later(timeout_s, self._engine.expire, (item,), timeout_s)

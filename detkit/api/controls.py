@@ -74,6 +74,7 @@ class EngineControls:
         self._loops: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, LoopReplies] = (
             weakref.WeakKeyDictionary()
         )
+        self._latest_replies: LoopReplies | None = None
         # Outcomes of the latest call that was stopped: in input order, None: not finished.
         self.last_run: Outcomes | None = None
         finalizer = weakref.finalize(self, abandon, self._engine)
@@ -265,9 +266,13 @@ class EngineControls:
         self.last_run = outcomes
 
     def _replies(self, loop: asyncio.AbstractEventLoop) -> LoopReplies:
+        latest = self._latest_replies  # mostly there is one loop; looking it up takes longer
+        if latest is not None and latest.is_for(loop):
+            return latest
         replies = self._loops.get(loop)
         if replies is None:
             replies = self._loops.setdefault(loop, LoopReplies(loop, self._engine.submit))
+        self._latest_replies = replies
         return replies
 
 

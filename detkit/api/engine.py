@@ -418,8 +418,7 @@ class Engine:
                 "worker": worker,
                 "batch_size": batch_size,
             }
-            told = outcome.with_metadata(**said)
-            return told if item.image is None else told.with_image(item.image)
+            return outcome.completed(said, item.image)
         except Exception as error:  # noqa: BLE001  names and metadata come from a stranger
             text = f"what the detector says of its results cannot be used: {describe(error)}"
             return Failed("detect", DetectorContractError(text))
@@ -466,13 +465,15 @@ class Engine:
         self._deliver(failed)
 
     def _deliver(self, outcomes: Sequence[tuple[Item, Outcome]]) -> None:
-        by_reply: dict[int, tuple[Reply, list[tuple[Any, Outcome]]]] = {}
+        by_reply: dict[Reply, list[tuple[Any, Outcome]]] = {}
         for item, outcome in outcomes:
             if item.reply is not None:
-                pairs = by_reply.setdefault(id(item.reply), (item.reply, []))[1]
+                pairs = by_reply.get(item.reply)
+                if pairs is None:
+                    pairs = by_reply[item.reply] = []
                 pairs.append((item.token, outcome))
             _release(item)
-        for reply, pairs in by_reply.values():
+        for reply, pairs in by_reply.items():
             lost = reply.deliver(pairs)
             if lost:
                 with self._lock:

@@ -70,6 +70,10 @@ class LoopReplies:
         self._num_awaited = 0
         self._is_beating = False
 
+    def is_for(self, loop: asyncio.AbstractEventLoop) -> bool:
+        """Whether this is the loop."""
+        return self._loop() is loop
+
     def send(self, item: Any, max_bundle: int) -> None:
         """Submit an item at the end of this turn of the loop, or when `max_bundle` wait for it."""
         bundle = self._outbox()
