@@ -197,9 +197,10 @@ class EngineControls:
 
     async def aclose(self, *, cancel_pending: bool = False) -> None:
         """`shutdown`, awaited: the event loop goes on while workers finish."""
-        self._engine.close(wait=False, cancel_pending=cancel_pending)
         loop = asyncio.get_running_loop()
         replies, ended = self._replies(loop), loop.create_future()
+        replies.flush()  # what tasks handed in before, in this turn of the loop, is accepted too
+        self._engine.close(wait=False, cancel_pending=cancel_pending)
 
         def wait_for_workers() -> None:
             self._engine.close(wait=True)

@@ -418,6 +418,9 @@ class Engine:
                 "worker": worker,
                 "batch_size": batch_size,
             }
+            for key in outcome.metadata:
+                if not isinstance(key, str):
+                    raise TypeError(f"keys of metadata must be text, got {key!r}")
             return outcome.completed(said, item.image)
         except Exception as error:  # noqa: BLE001  names and metadata come from a stranger
             text = f"what the detector says of its results cannot be used: {describe(error)}"

@@ -85,6 +85,12 @@ class LoopReplies:
         if len(bundle) >= max_bundle:
             self._flush(bundle)
 
+    def flush(self) -> None:
+        """Submit what waits for the end of this turn now."""
+        bundle = self._outbox()
+        if bundle is not None:
+            self._flush(bundle)
+
     def _flush(self, bundle: _Bundle) -> None:
         if self._outbox() is bundle:
             self._outbox = _no_bundle

@@ -289,10 +289,10 @@ def test_t13_awaited_images_are_drained_too() -> None:
     async def main() -> list[int]:
         images = [numbered_image(n) for n in range(56)]
         calls = [asyncio.ensure_future(detector.detect_async(image)) for image in images]
-        await asyncio.sleep(0)
-        assert detector.statistics().submitted == 56
+        await asyncio.sleep(0)  # some of them wait for the end of this turn of the loop
         closing = asyncio.ensure_future(detector.aclose())
         await asyncio.sleep(0)
+        assert detector.statistics().submitted == 56
         with pytest.raises(DetectorClosed):
             await detector.detect_async(images[0])
         gates.open_all()
