@@ -193,14 +193,15 @@ class EngineControls:
             timeout_s: With `wait`: after this long, end what still waits with `DetectorClosed`
                 and return, in seconds.
         """
+        self._hand_in()
         self._engine.close(wait=wait, cancel_pending=cancel_pending, timeout_s=timeout_s)
 
     async def aclose(self, *, cancel_pending: bool = False) -> None:
         """`shutdown`, awaited: the event loop goes on while workers finish."""
+        self._hand_in()
+        self._engine.close(wait=False, cancel_pending=cancel_pending)
         loop = asyncio.get_running_loop()
         replies, ended = self._replies(loop), loop.create_future()
-        replies.flush()  # what tasks handed in before, in this turn of the loop, is accepted too
-        self._engine.close(wait=False, cancel_pending=cancel_pending)
 
         def wait_for_workers() -> None:
             self._engine.close(wait=True)
@@ -262,6 +263,15 @@ class EngineControls:
         return (partial(type(self), **options), arguments)
 
     # -- inside -------------------------------------------------------------------------------
+
+    def _hand_in(self) -> None:
+        """What tasks of this loop handed in before, in the same turn, is accepted too."""
+        try:
+            replies = self._loops.get(asyncio.get_running_loop())
+        except RuntimeError:  # no loop runs on this thread
+            return
+        if replies is not None:
+            replies.flush()
 
     def _remember(self, outcomes: Outcomes) -> None:
         self.last_run = outcomes

@@ -281,6 +281,28 @@ def test_t13_draining_finishes_all_56_and_refuses_new_work_from_the_first_moment
     assert (stats.succeeded, stats.cancelled, stats.workers) == (56, 0, 0)
 
 
+@pytest.mark.parametrize("ending", ["shutdown", "aclose"])
+def test_t13_what_is_handed_in_before_a_close_in_one_turn_of_the_loop_is_drained(
+    ending: str,
+) -> None:
+    detector = AsyncDetector(FakeDetector(), max_workers=2, default_batch_size=16)
+
+    async def main() -> list[int]:
+        images = [numbered_image(n) for n in range(5)]
+        calls = [asyncio.ensure_future(detector.detect_async(image)) for image in images]
+        await asyncio.sleep(0)  # they wait for the end of this turn
+        assert detector.statistics().submitted == 0
+        if ending == "shutdown":
+            detector.shutdown(wait=False)
+        else:
+            await detector.aclose()
+        assert detector.statistics().submitted == 5
+        return [result_number(r) for r in await asyncio.gather(*calls)]
+
+    assert asyncio.run(main()) == list(range(5))
+    detector.shutdown()
+
+
 def test_t13_awaited_images_are_drained_too() -> None:
     gates = Gates()
     gates.at("in_detector").close()
