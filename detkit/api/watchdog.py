@@ -11,6 +11,8 @@ import time
 import traceback
 from typing import Any
 
+from detkit.api.thread_owner import own_this_thread
+
 
 class Watchdog:
     """Watches the workers of one pool.
@@ -43,7 +45,7 @@ class Watchdog:
         self._changed.notify()
 
     def _watch(self) -> None:
-        self._pool.own_this_thread()
+        own_this_thread(self._pool)
         while True:
             with self._lock:
                 overdue = self._overdue_locked()

@@ -11,7 +11,7 @@ from concurrent.futures import Future, wait
 import pytest
 
 from detkit import AsyncDetector, DetectionResult, PartialBatchError
-from detkit.api import pool, workers
+from detkit.api import circuit, workers
 from detkit.errors import CircuitOpenError, WorkerDiedError, WorkerHungError
 from detkit.images import RGBImage
 from detkit.testing import (
@@ -204,7 +204,7 @@ def test_t08_all_callers_are_told_when_the_circuit_opens() -> None:
 
 
 def test_t08_circuit_closes_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pool, "CIRCUIT_COOLDOWN_S", 0.0)
+    monkeypatch.setattr(circuit, "COOLDOWN_S", 0.0)
     fake = FakeDetector()
     with AsyncDetector(fake, max_workers=1) as detector:
 
@@ -212,12 +212,12 @@ def test_t08_circuit_closes_after_a_while(monkeypatch: pytest.MonkeyPatch) -> No
             raise Killed
 
         fake.behaviour = die
-        for _ in range(pool.MAX_DEATHS):
+        for _ in range(circuit.MAX_DEATHS):
             with pytest.raises(WorkerDiedError):
                 detector.detect(numbered_image(0))
         fake.behaviour = None
         check_replacement(detector)
-        assert detector.statistics().worker_deaths == pool.MAX_DEATHS
+        assert detector.statistics().worker_deaths == circuit.MAX_DEATHS
 
 
 def test_only_detector_that_hangs_is_used_again_when_it_returns() -> None:
