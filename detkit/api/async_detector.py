@@ -234,6 +234,7 @@ class AsyncDetector(EngineControls):
 
         Args:
             images: Consumed only as fast as results are taken; at most `max_in_flight` ahead.
+                Asked on your thread: a result waits while a slow one is asked (`stream`: never).
             ordered: Input order (the default), or as they are finished.
             max_in_flight: Most images between input and output. None: enough to keep the
                 workers busy, `2 * max_workers * default_batch_size`, at most `max_queue_size`.

@@ -3,6 +3,11 @@
 Both iterators follow one rule: before each result is handed out one more image is taken in, and
 further ones as long as there is nothing to hand out and the window has room. So the workers stay
 fed however slow the consumer is, and memory stays bounded however fast the source.
+
+The blocking one asks the source on the consumer's own thread. So it looks whether asking takes
+longer than all work in the window; then the source is what everything waits for, and what is
+finished is handed out before it is asked again. What is finished while it is being asked has to
+wait: only the asynchronous one, which reads on a thread of its own, hands that out at once.
 Knows futures and iterators; never the engine itself.
 """
 
@@ -64,12 +69,17 @@ def iterate_sync(
     finished: queue.SimpleQueue[_Entry] = queue.SimpleQueue()
     chosen: list[_Entry] = []
     source_error: BaseException | None = None
-    num_in, is_exhausted = 0, False
+    num_in, is_exhausted, is_source_slow = 0, False, False
 
     def take_one_in() -> None:
-        nonlocal num_in, is_exhausted, source_error
+        nonlocal num_in, is_exhausted, is_source_slow, source_error
+        latest = pending[-1].future if pending else None
+        if latest is not None and latest.done():
+            latest = None  # nobody was at work: how long this takes says nothing
         try:
             image = next(source)
+            if latest is not None:
+                is_source_slow = latest.done()
         except StopIteration:
             is_exhausted = True
         except Exception as error:  # noqa: BLE001  what came before it is finished first
@@ -82,8 +92,13 @@ def iterate_sync(
             if not ordered:
                 entry.future.add_done_callback(lambda _: finished.put(entry))
 
+    def has_room() -> bool:
+        return not is_exhausted and len(pending) < window
+
     def is_ready() -> bool:
-        return pending[0].future.done() if ordered else not finished.empty()
+        if not ordered:
+            return not finished.empty()
+        return bool(pending) and pending[0].future.done()
 
     def wait_for_next(timeout_s: float) -> bool:
         try:
@@ -97,9 +112,9 @@ def iterate_sync(
 
     try:
         while True:
-            if not is_exhausted and len(pending) < window:
+            if has_room() and not (is_source_slow and is_ready()):
                 take_one_in()
-            while not is_exhausted and len(pending) < window and not is_ready():
+            while has_room() and not is_ready():
                 take_one_in()
             if not pending:
                 break
