@@ -20,11 +20,12 @@ class Circuit:
     def __init__(self) -> None:
         self.num_deaths = 0
         self._latest: deque[float] = deque(maxlen=MAX_DEATHS)
+        self.was_opened = False
         self._refuse_until = 0.0
 
     def is_open(self, now: float) -> bool:
         """Whether new work is refused."""
-        return now < self._refuse_until
+        return self.was_opened and now < self._refuse_until
 
     def count_death(self, now: float) -> bool:
         """One more worker died; True if these are too many in too short a time."""
@@ -35,3 +36,4 @@ class Circuit:
     def open(self, now: float) -> None:
         """Refuse new work from now on, for a while."""
         self._refuse_until = now + COOLDOWN_S
+        self.was_opened = True

@@ -5,14 +5,13 @@ What the detector said of itself stays. Knows results and their metadata; no que
 
 from __future__ import annotations
 
-from typing import Any
-
+from detkit.api.replica import Facts
 from detkit.api.workers import Done, Failed, Outcome
 from detkit.errors import DetectorContractError, describe
 from detkit.results import DetectionResult
 
 
-def completed(done: Done, worker: int, facts: dict[str, Any] | Exception) -> Outcome:
+def completed(done: Done, worker: int, facts: Facts) -> Outcome:
     """An outcome with what the engine knows; what the detector said of itself stays."""
     item, outcome, inference_ms, batch_size = done
     if not isinstance(outcome, DetectionResult):

@@ -20,6 +20,7 @@ from detkit.api.replica import DetectorFacts, check_settings
 from detkit.api.replies import Reply
 from detkit.api.statistics import EngineStatistics
 from detkit.api.thread_owner import pool_of_this_thread
+from detkit.api.workers import Failed
 from detkit.detection.abstract import DEFAULT_SETTINGS, DetectionSettings
 from detkit.detection.threads import ThreadLayout, divide_threads, usable_cores
 from detkit.errors import (
@@ -57,8 +58,8 @@ class Engine:
         self.batcher: Batcher[Item] = Batcher(
             default_batch_size, batch_timeout_s, max_queue_size, overflow
         )
-        self.ledger = Ledger(self._lock, self.batcher, self.facts)
-        self.pool = WorkerPool(self.ledger, self._lock, detector, max_workers, hang_timeout_s)
+        self.ledger = Ledger(self._lock, self.batcher)
+        self.pool = WorkerPool(self.ledger, self._lock, self.facts, max_workers, hang_timeout_s)
         self._last_key = BatchKey(None)
         self._is_forked = False
         self.share_threads()
@@ -141,16 +142,19 @@ class Engine:
             DetectorClosed: After shutdown; then none was taken.
         """
         no_worker = ""
-        with self._lock:
-            if self.ledger.is_closed:
-                raise DetectorClosed("the detector has been shut down")
-            turned_away = self.ledger.take_in_locked(items)
-            try:
-                self.pool.wake_locked(len(self.batcher))
-            except RuntimeError as error:  # the system gives no thread, and there is no worker yet
-                no_worker = f"no worker thread could be started: {error}"
-        if turned_away:
-            self.ledger.deliver(turned_away)
+        turned_away: list[tuple[Item, Failed]] = []
+        try:
+            with self._lock:
+                if self.ledger.is_closed:
+                    raise DetectorClosed("the detector has been shut down")
+                self.ledger.take_in_locked(items, turned_away)
+                try:
+                    self.pool.wake_locked(len(self.batcher))
+                except RuntimeError as error:  # the system gives no thread, and there is no worker
+                    no_worker = f"no worker thread could be started: {error}"
+        finally:
+            if turned_away:  # also when interrupted: others wait for these
+                self.ledger.deliver(turned_away)
         if no_worker:
             self.ledger.fail(items, lambda: WorkerDiedError(no_worker))
 
@@ -216,10 +220,10 @@ class Engine:
         facts = DetectorFacts(detector)
         facts.share_threads(self.threads.num_threads, self.pool.max_workers)
         with self._lock:
-            self.facts = self.ledger.facts = facts
+            self.facts = facts
             self._last_key = BatchKey(None)
             self.batcher.forget_memory_limits()
-            self.pool.replace_locked(detector)
+            self.pool.replace_locked(facts)
             if not self.ledger.is_closed:
                 self.pool.wake_locked(len(self.batcher))
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from detkit.api.batcher import Batcher, BatchKey
 from detkit.api.completion import completed
-from detkit.api.replica import DetectorFacts
+from detkit.api.replica import Facts
 from detkit.api.replies import Reply
 from detkit.api.statistics import Recorder
 from detkit.api.waiting import HEARTBEAT_S
@@ -61,22 +61,19 @@ class Ledger:
     Args:
         lock: The engine's lock.
         batcher: The queue, under that lock.
-        facts: What the detector says of itself.
     """
 
-    def __init__(self, lock: threading.RLock, batcher: Batcher[Item], facts: DetectorFacts) -> None:
+    def __init__(self, lock: threading.RLock, batcher: Batcher[Item]) -> None:
         self._lock = lock
         self._space = threading.Condition(lock)
         self._batcher = batcher
-        self.facts = facts
         self.recorder = Recorder()
         self.is_closed = False
 
     # -- from the caller's side ---------------------------------------------------------------
 
-    def take_in_locked(self, items: Sequence[Item]) -> list[tuple[Item, Failed]]:
-        """Let images wait; returns those that a full queue turned away, for `deliver`."""
-        turned_away: list[tuple[Item, Failed]] = []
+    def take_in_locked(self, items: Sequence[Item], turned_away: list[tuple[Item, Failed]]) -> None:
+        """Let images wait; adds those that a full queue turned away to the list, for `deliver`."""
         now = time.perf_counter()
         for item in items:
             if item.state == SETTLED:  # its caller gave up before it came here
@@ -93,7 +90,6 @@ class Ledger:
                 text = "a newer image took this one's place in the queue"
                 turned_away.append((offer.dropped, Failed("queue", DroppedError(text))))
                 offer.dropped.state = SETTLED
-        return turned_away
 
     def wait_for_space(self) -> None:
         """Block while the queue is full, if that is the declared overflow."""
@@ -182,9 +178,8 @@ class Ledger:
             self.recorder.out_of_memory += 1
             self._batcher.remember_memory_limit(key, limit)
 
-    def settle(self, worker: int, done: Sequence[Done]) -> None:
+    def settle(self, worker: int, done: Sequence[Done], facts: Facts) -> None:
         """Implements `Host`: count, complete and deliver what a worker brought."""
-        facts = self._detector_facts()
         outcomes = [(entry.item, completed(entry, worker, facts)) for entry in done]
         now = time.perf_counter()
         latencies_s: list[float] = []
@@ -220,13 +215,6 @@ class Ledger:
     def circuit_opened(self) -> None:
         """Implements `Host`."""
         self.sweep(lambda: CircuitOpenError("too many workers died or hung in a short time"))
-
-    def _detector_facts(self) -> dict[str, Any] | Exception:
-        """What the detector says of itself, or what it raised when it was asked."""
-        try:
-            return self.facts.facts
-        except Exception as error:  # noqa: BLE001  told with each result
-            return error
 
     # -- endings ------------------------------------------------------------------------------
 

@@ -18,6 +18,7 @@ from functools import partial
 from typing import Any
 
 from detkit.api.circuit import Circuit
+from detkit.api.replica import DetectorFacts
 from detkit.api.slot import Host, Slot
 from detkit.api.supply import Supply
 from detkit.api.thread_owner import own_this_thread, pool_of_this_thread
@@ -48,7 +49,7 @@ class WorkerPool:
         self,
         host: Host,
         lock: threading.RLock,
-        detector: Any,
+        detector: DetectorFacts,
         max_workers: int,
         hang_timeout_s: float | None,
     ) -> None:
@@ -80,7 +81,7 @@ class WorkerPool:
     @property
     def is_circuit_open(self) -> bool:
         """Whether new work is refused because workers keep dying."""
-        return self._circuit.is_open(time.monotonic())
+        return self._circuit.was_opened and self._circuit.is_open(time.monotonic())
 
     @property
     def num_deaths(self) -> int:
@@ -101,7 +102,7 @@ class WorkerPool:
         if self._watchdog is not None:
             self._watchdog.look_locked()
 
-    def replace_locked(self, detector: Any) -> None:
+    def replace_locked(self, detector: DetectorFacts) -> None:
         """Workers to come call this detector; those there are end after their batch."""
         self._supply.replace_locked(detector)
         self._max_replicas = sys.maxsize
@@ -199,6 +200,7 @@ class WorkerPool:
                     return False
                 slot.items = self._host.take_locked(self._num_idle + self._num_starting() + 1)
                 if slot.items:
+                    self.wake_locked(self._host.num_waiting_locked())  # what moved up meanwhile
                     return True
                 if self._host.is_finished_locked():
                     self._work.notify_all()
@@ -211,13 +213,13 @@ class WorkerPool:
 
     def _work_on_batch(self, slot: Slot) -> None:
         enter_window("dequeued")
-        assert slot.replica is not None
+        assert slot.replica is not None and slot.detector is not None
         done = run_isolated(slot.replica, slot.items, slot)
         enter_window("posting")
         died = replica_died(done)
         if died:
             self._count_death()
-        self._host.settle(slot.index, done)
+        self._host.settle(slot.index, done, slot.detector.facts)
         slot.items = ()
         del done
         enter_window("done")
@@ -270,9 +272,8 @@ class WorkerPool:
 
     def _count_death(self) -> None:
         """Before anybody is told: who hears of it finds it counted, and the circuit as it is."""
-        now = time.monotonic()
         with self._lock:
-            too_many = self._circuit.count_death(now)
+            too_many = self._circuit.count_death(time.monotonic())
         if too_many:
             self._open_circuit()
 

@@ -11,7 +11,7 @@ import time
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from detkit.api.replica import Replica
+from detkit.api.replica import DetectorFacts, Facts, Replica
 from detkit.api.watchdog import Watchdog
 from detkit.api.workers import Done, enter_window
 from detkit.errors import describe
@@ -38,8 +38,8 @@ class Host(Protocol):
     def begin(self, items: Sequence[Any]) -> list[tuple[Any, RGBImage]]:
         """A call of the detector begins; see `BatchGuard`."""
 
-    def settle(self, worker: int, done: Sequence[Done]) -> None:
-        """These images have an outcome."""
+    def settle(self, worker: int, done: Sequence[Done], facts: Facts) -> None:
+        """These images have an outcome; `facts` says what the detector they went through does."""
 
     def lost(self, items: Sequence[Any], error: BaseException) -> None:
         """A worker died on these images."""
@@ -59,6 +59,7 @@ class Slot:
 
     def __init__(self, host: Host, watchdog: Watchdog | None, index: int) -> None:
         self.index = index
+        self.detector: DetectorFacts | None = None  # what the user gave, perhaps not the replica
         self.thread: threading.Thread | None = None
         self.replica: Replica | None = None
         self.items: Sequence[Any] = ()
@@ -93,7 +94,7 @@ class Slot:
             return
         try:
             close()
-        except Exception as error:  # noqa: BLE001  the worker has to end all the same
+        except BaseException as error:  # noqa: BLE001  the worker has to end all the same
             logger.warning("worker %d could not close its replica: %s", self.index, describe(error))
 
     def out_of_memory(self, key: Any, limit: int) -> None:

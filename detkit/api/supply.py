@@ -10,7 +10,7 @@ import logging
 import threading
 from typing import Any
 
-from detkit.api.replica import Replica
+from detkit.api.replica import DetectorFacts, Replica
 from detkit.api.slot import Slot
 from detkit.detection.abstract import AbstractDetector
 from detkit.errors import describe
@@ -26,34 +26,34 @@ class Supply:
         lock: The engine's lock.
     """
 
-    def __init__(self, detector: Any, lock: threading.RLock) -> None:
+    def __init__(self, detector: DetectorFacts, lock: threading.RLock) -> None:
         self._lock = lock
         self._replicating = threading.Lock()
-        self._detector = detector
-        self._can_replicate = _can_replicate(detector)
+        self._facts = detector
         self._original_taken = False
 
     @property
     def has_more(self) -> bool:
         """Whether a further worker could have something to call."""
-        return self._can_replicate or _is_thread_safe(self._detector)
+        detector = self._facts.detector
+        return _can_replicate(detector) or _is_thread_safe(detector)
 
-    def replace_locked(self, detector: Any) -> None:
+    def replace_locked(self, detector: DetectorFacts) -> None:
         """Workers to come call this detector."""
-        self._detector = detector
-        self._can_replicate = _can_replicate(detector)
+        self._facts = detector
         self._original_taken = False
 
     def equip(self, slot: Slot, *, again: bool) -> bool:
         """Give a worker its replica, or a fresh one. False if it has none."""
         with self._lock:
-            detector = self._detector
+            slot.detector = self._facts
             takes_original = not (again or self._original_taken or slot.is_outdated)
             self._original_taken = self._original_taken or takes_original
+        detector = slot.detector.detector
         if takes_original or _is_thread_safe(detector):
             slot.replica = Replica(detector)
             return True
-        copy = self._copy(slot)
+        copy = self._copy(detector, slot)
         if copy is not None:
             slot.release_replica()
             slot.replica, slot.owns_replica = Replica(copy), True
@@ -68,12 +68,12 @@ class Supply:
             if has_original and not slot.is_outdated:
                 self._original_taken = False
 
-    def _copy(self, slot: Slot) -> Any:
-        if not self._can_replicate:
+    def _copy(self, detector: Any, slot: Slot) -> Any:
+        if not _can_replicate(detector):
             return None
         with self._replicating:  # several libraries fail when two models are built at once
             try:
-                return self._detector.replicate()
+                return detector.replicate()
             except Exception as error:  # noqa: BLE001  the workers there are go on
                 logger.warning("worker %d has no replica: %s", slot.index, describe(error))
                 return None

@@ -5,6 +5,7 @@ One thread per engine, started only where a bound was set, asleep until the earl
 
 from __future__ import annotations
 
+import logging
 import sys
 import threading
 import time
@@ -12,6 +13,8 @@ import traceback
 from typing import Any
 
 from detkit.api.thread_owner import own_this_thread
+
+logger = logging.getLogger("detkit")
 
 
 class Watchdog:
@@ -34,10 +37,13 @@ class Watchdog:
         """A worker entered the detector."""
         with self._lock:
             if self.thread is None:
-                self.thread = threading.Thread(
-                    target=self._watch, name="detkit-watchdog", daemon=True
-                )
-                self.thread.start()
+                thread = threading.Thread(target=self._watch, name="detkit-watchdog", daemon=True)
+                try:
+                    thread.start()
+                except RuntimeError as error:  # the system gives none: perhaps for the next call
+                    logger.warning("no thread for the watchdog: %s", error)
+                    return
+                self.thread = thread
             self._changed.notify()
 
     def look_locked(self) -> None:

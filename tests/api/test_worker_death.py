@@ -324,3 +324,49 @@ def test_system_that_gives_no_thread_is_told_to_the_caller(
                 asyncio.run(detector.detect_async(numbered_image(0)))
             assert detector.statistics().queue_depth == 0
         check_replacement(detector)
+
+
+def test_t08_a_replica_that_cannot_be_closed_does_not_keep_the_place_of_its_worker() -> None:
+    class Stubborn(FakeDetector):
+        def replicate(self) -> FakeDetector | None:
+            copy = super().replicate()
+            copy.close = close  # type: ignore[union-attr]
+            return copy
+
+    def close() -> None:
+        raise SystemExit
+
+    def die_once(_: Sequence[RGBImage]) -> object:
+        fake.behaviour = None
+        raise Killed
+
+    fake = Stubborn(behaviour=die_once)
+    with AsyncDetector(fake, max_workers=1) as detector:
+        with pytest.raises(WorkerDiedError):
+            detector.detect(numbered_image(1))
+        assert result_number(detector.detect(numbered_image(2))) == 2  # by a copy
+        detector.detector = FakeDetector()
+        assert result_number(detector.detect(numbered_image(3), timeout_s=5)) == 3
+
+
+def test_t08_a_system_without_a_thread_for_the_watchdog_costs_no_image(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    start, refused = threading.Thread.start, []
+
+    def start_or_not(thread: threading.Thread) -> None:
+        if thread.name == "detkit-watchdog" and not refused:
+            refused.append(thread)
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start_or_not)
+    with Gates() as gates:
+        fake = FakeDetector(gates=gates)
+        with AsyncDetector(fake, max_workers=1, hang_timeout_s=0.1) as detector:
+            assert result_number(detector.detect(numbered_image(1))) == 1
+            assert refused and "watchdog" in caplog.text
+            gates.at("in_detector").close()
+            with pytest.raises(WorkerHungError):  # the next call is watched again
+                detector.detect(numbered_image(2))
+            gates.open_all()
