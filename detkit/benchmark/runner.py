@@ -22,6 +22,7 @@ from detkit.benchmark.rounds import Loader, Round, Sample, load_sample, play_rou
 from detkit.benchmark.runs import BenchmarkRun, Entry
 from detkit.benchmark.scenarios import Offline, Scenario
 from detkit.errors import describe
+from detkit.progress import NoProgress, Progress, shown_if
 
 # With 20 rounds of a noisy machine (3 % jitter, one round in twenty disturbed) a contestant
 # that is 10 % slower is found slower in 99 of 100 trials, with 10 rounds in 80.
@@ -65,6 +66,7 @@ def benchmark(
     max_seconds: float | None = None,
     seed: int = 0,
     load: Loader = load_sample,
+    progress: bool = False,
     instruments: Instruments | None = None,
     machine: Machine | None = None,
 ) -> BenchmarkRun:
@@ -80,6 +82,7 @@ def benchmark(
         max_seconds: Stop early after so much time, in seconds. The run notes it.
         seed: Of random arrivals.
         load: Makes an image of a sample.
+        progress: Whether to show a bar: turns, how many failed altogether, and the time left.
         instruments: Clocks and memory; the machine's own by default.
         machine: What is written down; this one by default.
 
@@ -118,6 +121,7 @@ def benchmark(
         facts={name: contestant.facts for name, contestant in made.items()},
         clock=tools.clock,
         machine=machine,
+        progress=progress,
     )
 
 
@@ -130,6 +134,7 @@ def take_turns(
     facts: Mapping[str, Mapping[str, Any]] | None = None,
     clock: Callable[[], float] | None = None,
     machine: Machine | None = None,
+    progress: bool = False,
 ) -> BenchmarkRun:
     """Let players that may live in other processes take turns.
 
@@ -141,21 +146,23 @@ def take_turns(
         facts: Settings by name, written down.
         clock: For `turns.max_seconds`.
         machine: What is written down.
+        progress: As for `benchmark`.
 
     Returns:
         As `benchmark`.
     """
     now = clock or Instruments().clock
-    log = _Log(players)
-    for number in range(turns.warm_up):
-        log.warm_up(turns.seed - 1 - number)
-    started = now()
-    for number in range(turns.rounds):
-        log.play(number, turns.seed + number)
-        passed = now() - started
-        if turns.max_seconds is not None and passed >= turns.max_seconds:
-            log.stopped_early(number + 1, turns.rounds, passed)
-            break
+    with shown_if(progress, (turns.warm_up + turns.rounds) * len(players), "turns") as bar:
+        log = _Log(players, bar)
+        for number in range(turns.warm_up):
+            log.warm_up(turns.seed - 1 - number)
+        started = now()
+        for number in range(turns.rounds):
+            log.play(number, turns.seed + number)
+            passed = now() - started
+            if turns.max_seconds is not None and passed >= turns.max_seconds:
+                log.stopped_early(number + 1, turns.rounds, passed)
+                break
     return BenchmarkRun(
         scenario=scenario,
         machine=machine or describe_machine(),
@@ -181,8 +188,9 @@ def order_of_round(names: Sequence[str], number: int) -> list[str]:
 class _Log:
     """Calls the players and keeps what came of it."""
 
-    def __init__(self, players: Mapping[str, Player]) -> None:
+    def __init__(self, players: Mapping[str, Player], bar: Progress | NoProgress) -> None:
         self._players = dict(players)
+        self._bar = bar
         self._rounds: dict[str, list[Round | None]] = {name: [] for name in players}
         self._errors: dict[str, str] = {}
         self.notes: list[str] = []
@@ -226,8 +234,11 @@ class _Log:
 
     def _play_one(self, name: str, seed: int) -> Round | None:
         try:
-            return self._players[name](seed)
+            played = self._players[name](seed)
+            self._bar.add(failed=False)
+            return played
         except Exception as error:  # noqa: BLE001  one contestant must not end the others' run
+            self._bar.add(failed=True)
             self._errors[name] = describe(error)
             self.notes.append(f"{name} dropped out: {describe(error)}")
             return None

@@ -25,6 +25,7 @@ from detkit.pipeline.image_feed import ImageRecord
 from detkit.pipeline.images import detect_images
 from detkit.pipeline.inputs import IMAGE_SUFFIXES, find_files
 from detkit.pipeline.outputs import OutputNames, picture_suffix
+from detkit.progress import NoProgress, Progress, shown_if
 from detkit.results import DetectionResult
 from detkit.video.frames import Frame
 from detkit.video.picture_folder import save_picture
@@ -122,6 +123,7 @@ async def detect_to_folder(
     settings: SettingsOptions | None = None,
     facts: Mapping[str, Any] | None = None,
     on_progress: Callable[[str, int], None] | None = None,
+    progress: bool = False,
 ) -> FolderReport:
     """Detect in images and videos and write tables and annotated copies.
 
@@ -136,20 +138,24 @@ async def detect_to_folder(
         settings: Per-call settings of the detector.
         facts: What else `summary.json` shall say, such as the model.
         on_progress: Called with a source and the number of its pictures that were just done.
+        progress: Whether to show a bar: images and frames per second, those that failed, and the
+            time left where there are no videos.
 
     Raises:
         VideoWriteError: If the folder cannot be written.
     """
     report = FolderReport(Path(folder))
-    job = _Job(detector, report, settings or {}, on_progress or _ignore)
+    total = None if inputs.videos else len(inputs.images)
     started = time.perf_counter()
     table = CsvSink(report.folder / "detections.csv")
     try:
         (report.folder / "annotated").mkdir(exist_ok=True)
-        job.missing(inputs.missing)
-        await job.images(inputs.images, table)
-        for video in inputs.videos:
-            await job.video(video, table)
+        with shown_if(progress, total, "pictures") as bar:
+            job = _Job(detector, report, settings or {}, on_progress or _ignore, bar)
+            job.missing(inputs.missing)
+            await job.images(inputs.images, table)
+            for video in inputs.videos:
+                await job.video(video, table)
         report.is_complete = True
     finally:
         report.elapsed_s = time.perf_counter() - started
@@ -172,11 +178,12 @@ class _Job:
         report: FolderReport,
         settings: SettingsOptions,
         on_progress: Callable[[str, int], None],
+        bar: Progress | NoProgress,
     ) -> None:
         self._detector = detector
         self._report = report
         self._settings: dict[str, Any] = dict(settings)
-        self._on_progress = on_progress
+        self._on_progress, self._bar = on_progress, bar
         self._names = OutputNames(report.folder / "annotated")
 
     def missing(self, sources: Iterable[tuple[str, str]]) -> None:
@@ -195,6 +202,7 @@ class _Job:
                     table.write(record.result, source=record.source)
                     await writer.do(_save_annotated, target, record.image, record.result)
                 self._add(_image_outcome(record, output))
+                self._bar.add(failed=record.failure is not None)
                 self._on_progress(record.source, 1)
 
     async def video(self, path: str, table: TableSink) -> None:
@@ -213,6 +221,7 @@ class _Job:
                     frame_index=frame.frame_index,
                     pts_seconds=frame.pts_seconds,
                 )
+            self._bar.add(failed=isinstance(outcome, ItemFailure))
             self._on_progress(path, 1)
 
         try:
