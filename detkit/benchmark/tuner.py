@@ -28,6 +28,7 @@ from detkit.benchmark.instruments import Instruments
 from detkit.benchmark.intervals import Interval, median_interval
 from detkit.benchmark.labels import label_of
 from detkit.benchmark.machine import Machine, describe_machine
+from detkit.benchmark.runner import INTERRUPTED
 from detkit.benchmark.search import Point, Search
 from detkit.benchmark.trials import Trials, can_use_workers, ways_to_load
 from detkit.benchmark.tune_cache import cache_file, recall, remember
@@ -52,6 +53,7 @@ def tune(
     options: Mapping[str, Sequence[Any]] | None = None,
     num_callers: int = 1,
     use_cache: bool = True,
+    keep_on_interrupt: bool = False,
     instruments: Instruments | None = None,
 ) -> TuneReport:
     """Find the setting that suits this detector, these images and this machine.
@@ -81,6 +83,8 @@ def tune(
         num_callers: With "latency": how many callers wait for single images at once.
         use_cache: Whether an earlier answer to the same question may be taken after one check,
             and this one kept.
+        keep_on_interrupt: Whether Ctrl-C ends the search with the best so far, once something was
+            measured, in place of an exception.
         instruments: Clocks; the machine's own by default.
 
     Returns:
@@ -113,7 +117,8 @@ def tune(
     with Trials(detector, checked, wanted, make, num_callers, tools) as trials:
         report = _recalled(recall(path), trials) if use_cache else None
         if report is None:
-            report = _search(detector, trials, space, wanted, seconds, tools, machine)
+            search = _search(detector, trials, space, wanted, seconds, tools, keep_on_interrupt)
+            report = _report(detector, trials, search, wanted, seconds, machine)
             if use_cache and report.is_decided:
                 remember(path, report)
     return replace(report, detector=detector, make=make)
@@ -126,12 +131,23 @@ def _search(
     goal: Goal,
     seconds: float,
     tools: Instruments,
-    machine: Machine,
-) -> TuneReport:
+    keep_on_interrupt: bool,
+) -> Search:
     today = Choice(detector.max_workers, detector.default_batch_size)
     witnesses = (today,) if today in space.all() else ()
     search = Search(space, goal, trials.measure, tools.clock, seconds, witnesses)
-    search.run()
+    search.run(keep_on_interrupt=keep_on_interrupt)
+    return search
+
+
+def _report(
+    detector: AsyncDetector,
+    trials: Trials,
+    search: Search,
+    goal: Goal,
+    seconds: float,
+    machine: Machine,
+) -> TuneReport:
     best = search.best()
     if best is None:
         raise TuningError(
@@ -144,7 +160,7 @@ def _search(
         batching=batching,
         parallel=parallel,
         is_decided=search.is_decided,
-        seconds=seconds,
+        seconds=round(search.elapsed_s, 1) if search.was_interrupted else seconds,
     )
     return TuneReport(
         goal=str(goal),
@@ -225,7 +241,7 @@ def _point(point: Point, best: Point) -> TunePoint:
 
 
 def _notes(search: Search, trials: Trials) -> list[str]:
-    notes = list(trials.notes)
+    notes = [INTERRUPTED, *trials.notes] if search.was_interrupted else list(trials.notes)
     if search.too_dear:
         sizes = ", ".join(str(c) for c in search.too_dear[:3])
         more = f" and {len(search.too_dear) - 3} more" if len(search.too_dear) > 3 else ""

@@ -111,3 +111,15 @@ def show(screen: Console, output: CommandOutput, *, as_json: bool) -> None:
         screen.print()
     for line in output.lines:
         screen.print(plain(line), soft_wrap=True)
+
+
+def end(output: CommandOutput) -> None:
+    """The exit code: 130 after Ctrl-C, as a shell expects, 1 if nothing could be measured.
+
+    Raises:
+        typer.Exit: Unless all went well.
+    """
+    if output.was_interrupted:
+        raise typer.Exit(130)
+    if not output.has_numbers:
+        raise typer.Exit(1)
