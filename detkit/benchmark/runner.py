@@ -168,8 +168,9 @@ def take_turns(
             log.interrupted(number)
             break
         passed = now() - started
-        if turns.max_seconds is not None and passed >= turns.max_seconds:
-            log.stopped_early(number + 1, turns.rounds, passed)
+        done = number + 1
+        if turns.max_seconds is not None and passed >= turns.max_seconds and done < turns.rounds:
+            log.stopped_early(done, turns.rounds, passed)
             break
     return BenchmarkRun(
         scenario=scenario,

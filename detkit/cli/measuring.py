@@ -102,7 +102,20 @@ def measuring(
 
 
 def show(screen: Console, output: CommandOutput, *, as_json: bool) -> None:
-    """Tables and sentences, or JSON."""
+    """Tables and sentences, or JSON.
+
+    Raises:
+        typer.Exit: If nothing can be written there: a full disk, say.
+    """
+    try:
+        _show(screen, output, as_json=as_json)
+    except BrokenPipeError:  # whoever read it has enough; typer ends the command
+        raise
+    except OSError as error:
+        fail(f"what was measured cannot be written: {error.strerror or error}")
+
+
+def _show(screen: Console, output: CommandOutput, *, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps(output.facts, indent=1, allow_nan=False, default=str))
         return
