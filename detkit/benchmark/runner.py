@@ -28,6 +28,9 @@ from detkit.progress import NoProgress, Progress, shown_if
 # that is 10 % slower is found slower in 99 of 100 trials, with 10 rounds in 80.
 DEFAULT_ROUNDS = 20
 
+# The note of a run or a report that Ctrl-C ended early.
+INTERRUPTED = "interrupted: what was measured until then"
+
 # Plays one round; the argument seeds what is random in it, alike for all contestants.
 Player = Callable[[int], Round]
 
@@ -42,12 +45,15 @@ class Turns:
         max_seconds: Stop after the round in which so much time has passed, in seconds; at
             least one round is played.
         seed: Of everything random.
+        keep_on_interrupt: Whether Ctrl-C stops after the last whole round, if there is one, in
+            place of an exception.
     """
 
     rounds: int = DEFAULT_ROUNDS
     warm_up: int = 1
     max_seconds: float | None = None
     seed: int = 0
+    keep_on_interrupt: bool = False
 
     def __post_init__(self) -> None:
         if self.rounds < 1:
@@ -65,6 +71,7 @@ def benchmark(
     warm_up: int = 1,
     max_seconds: float | None = None,
     seed: int = 0,
+    keep_on_interrupt: bool = False,
     load: Loader = load_sample,
     progress: bool = False,
     instruments: Instruments | None = None,
@@ -81,6 +88,8 @@ def benchmark(
         warm_up: Rounds before that are not.
         max_seconds: Stop early after so much time, in seconds. The run notes it.
         seed: Of random arrivals.
+        keep_on_interrupt: Whether Ctrl-C ends the run with the whole rounds so far, which it
+            notes, in place of an exception.
         load: Makes an image of a sample.
         progress: Whether to show a bar: turns, how many failed altogether, and the time left.
         instruments: Clocks and memory; the machine's own by default.
@@ -117,7 +126,7 @@ def benchmark(
         {name: partial(play, name) for name in made},
         meets,
         len(samples),
-        Turns(rounds, warm_up, max_seconds, seed),
+        Turns(rounds, warm_up, max_seconds, seed, keep_on_interrupt),
         facts={name: contestant.facts for name, contestant in made.items()},
         clock=tools.clock,
         machine=machine,
@@ -158,9 +167,16 @@ def take_turns(
             log.warm_up(turns.seed - 1 - number)
         started = now()
         for number in range(turns.rounds):
-            log.play(number, turns.seed + number)
+            try:
+                log.play(number, turns.seed + number)
+            except KeyboardInterrupt:
+                if not turns.keep_on_interrupt or number == 0:
+                    raise
+                log.interrupted(number)
+                break
             passed = now() - started
-            if turns.max_seconds is not None and passed >= turns.max_seconds:
+            is_over = turns.max_seconds is not None and passed >= turns.max_seconds
+            if is_over and number + 1 < turns.rounds:
                 log.stopped_early(number + 1, turns.rounds, passed)
                 break
     return BenchmarkRun(
@@ -212,6 +228,12 @@ class _Log:
         self.notes.append(
             f"stopped after {done} of {planned} rounds: {seconds:.0f} s had passed{short}"
         )
+
+    def interrupted(self, done: int) -> None:
+        """Keep the whole rounds."""
+        for rounds in self._rounds.values():
+            del rounds[done:]
+        self.notes.append(INTERRUPTED)
 
     def entries(
         self, scenario: Scenario, facts: Mapping[str, Mapping[str, Any]]
