@@ -12,7 +12,8 @@ from detkit.pipeline.jobs import FolderReport, InputOutcome, Inputs, detect_to_f
 from detkit.pipeline.opening import VideoInput, open_source
 from detkit.pipeline.several import NamedOutcome, VideosRun, detect_videos
 from detkit.pipeline.tracking import Tracks, TrackSettings
-from detkit.pipeline.videos import VideoRun, detect_video
+from detkit.pipeline.video_run import VideoRun
+from detkit.pipeline.videos import detect_video
 
 __all__ = [
     "IMAGE_SUFFIXES",
