@@ -8,15 +8,16 @@ containers, codecs or batches, nor of what a user may name as a source.
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import aclosing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from detkit.addresses import without_credentials
-from detkit.errors import ItemFailure, describe
+from detkit.errors import ItemFailure, UnsupportedSettingError, describe
 from detkit.images import RGBImage
 from detkit.pipeline.background import iterate_blocking
 from detkit.pipeline.tracking import Tracks
@@ -34,6 +35,36 @@ Outcome: TypeAlias = DetectionResult | ItemFailure
 
 # Frames that the decoder may be ahead of the detector: it evens out key frames and batches.
 _FRAMES_AHEAD = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much of a source is wanted; `None` is all of it.
+
+    Attributes:
+        max_frames: Frames that the detector gets.
+        max_seconds: Time of the source; a live one also ends when so much time has passed.
+
+    Raises:
+        UnsupportedSettingError: If one of them is not above 0.
+    """
+
+    max_frames: int | None = None
+    max_seconds: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("max_frames", "max_seconds"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise UnsupportedSettingError(f"{name} must be above 0, got {value!r}")
+
+    def num_expected(self, source: FrameSource, stride: int) -> int | None:
+        """How many frames a run will detect in, as far as anybody knows."""
+        known = [] if source.expected_frames is None else [source.expected_frames]
+        if self.max_seconds is not None and source.fps:
+            known.append(math.ceil(self.max_seconds * source.fps))
+        counts = [-(-count // stride) for count in known]
+        return min([*counts, *([self.max_frames] if self.max_frames else [])], default=None)
 
 
 class _Ticketed(NamedTuple):
@@ -61,6 +92,7 @@ class VideoRun:
         policy: Keep,
         max_age_s: float | None = None,
         stride: int = 1,
+        limits: Limits | None = None,
         tracks: Tracks | None = None,
         progress: bool = False,
     ) -> None:
@@ -73,6 +105,8 @@ class VideoRun:
         self._options = options
         self._max_age_s = max_age_s
         self._stride = stride
+        self._limits = limits or Limits()
+        self._num_admitted = 0
         self._progress = progress
         self._waiting: deque[_Ticketed] = deque()
         self._ahead: ReadAhead[_Ticketed] | None = None
@@ -107,6 +141,8 @@ class VideoRun:
         """The frames of the source; runs on the reading thread."""
         try:
             for count, frame in enumerate(self.source):
+                if self._is_past_end(frame):
+                    return
                 self.ledger.source_id = self.ledger.source_id or frame.source_id
                 now = time.perf_counter()
                 ticket = self.ledger.capture(frame.frame_index, frame.pts_seconds, now)
@@ -119,6 +155,15 @@ class VideoRun:
             self.ledger.note(SourceEvent("failed", self.ledger.captured, detail))
             raise
 
+    def _is_past_end(self, frame: Frame) -> bool:
+        end_s = self._limits.max_seconds
+        if end_s is not None and frame.pts_seconds is None:
+            raise UnsupportedSettingError(
+                f"{frame.source_id}: these frames have no times, so that max_seconds says "
+                "nothing; give max_frames"
+            )
+        return end_s is not None and (frame.pts_seconds or 0.0) >= end_s
+
     def _admit(self, item: _Ticketed) -> bool:
         """Whether the detector gets this frame, now that its turn has come."""
         age_s = self.ledger.take(item.ticket, time.perf_counter())
@@ -126,7 +171,11 @@ class VideoRun:
             self.ledger.drop(item.ticket, "age")
             return False
         self._waiting.append(item)
+        self._num_admitted += 1
         return True
+
+    def _has_enough(self) -> bool:
+        return self._num_admitted == self._limits.max_frames
 
     def _settle(self, outcome: Outcome) -> tuple[Frame, Outcome]:
         ticket, frame = self._waiting.popleft()
@@ -142,8 +191,7 @@ class VideoRun:
             self._tracks.close()
 
     def _num_expected(self) -> int | None:
-        expected = self.ledger.expected_frames
-        return None if expected is None else -(-expected // self._stride)
+        return self._limits.num_expected(self.source, self._stride)
 
     def __iter__(self) -> Iterator[tuple[Frame, Outcome]]:
         # The engine's own blocking iterator waits for the next frame before it hands out a
@@ -167,6 +215,8 @@ class VideoRun:
             for item in items:
                 if self._admit(item):
                     yield item.frame.image
+                if self._has_enough():
+                    return
 
         try:
             with self._read_ahead() as items:
@@ -186,9 +236,16 @@ class VideoRun:
             async for item in items:
                 if self._admit(item):
                     yield item.frame.image
+                if self._has_enough():
+                    return
 
+        loop = asyncio.get_running_loop()
         if isinstance(self.source, PictureSource):
-            self.source.run_on(asyncio.get_running_loop())
+            self.source.run_on(loop)
+        timer: asyncio.TimerHandle | None = None
+        if self.source.is_live and self._limits.max_seconds is not None:
+            # Also while no frame comes.
+            timer = loop.call_later(self._limits.max_seconds, self.terminate)
         try:
             async with aclosing(self._read_ahead()) as items:
                 try:
@@ -202,6 +259,8 @@ class VideoRun:
                 finally:
                     self.terminate()
         finally:
+            if timer is not None:
+                timer.cancel()
             self._finish()
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 from detkit.pipeline.opening import VideoInput, open_source
 from detkit.pipeline.tracking import TrackSettings, make_tracks
-from detkit.pipeline.video_run import VideoRun
+from detkit.pipeline.video_run import Limits, VideoRun
 from detkit.video.frames import FrameSource
 from detkit.video.read_ahead import Keep
 
@@ -30,6 +30,8 @@ def detect_video(
     policy: Keep | None = None,
     max_age_s: float | None = None,
     stride: int = 1,
+    max_frames: int | None = None,
+    max_seconds: float | None = None,
     max_in_flight: int | None = None,
     track: bool | TrackSettings = False,
     on_error: Literal["raise", "yield"] = "raise",
@@ -53,6 +55,9 @@ def detect_video(
             and "every" for everything else.
         max_age_s: Drop frames that were read longer ago than this when their turn comes.
         stride: Detect in every `stride`-th frame only; the others are decoded and left out.
+        max_frames: End after so many frames were detected in.
+        max_seconds: End after so much of the source's time; a live source ends by then even where
+            no frame comes.
         max_in_flight: Most frames between decoder and result; by default twice what the detector
             takes at once, within 128 MB, or with "latest" one for each worker.
         track: Give every object a number that it keeps from frame to frame, in the metadata as
@@ -70,6 +75,8 @@ def detect_video(
         SourceError: If the source is nothing that can be read.
         StreamLostError: While iterating, if a live source broke off and stays away.
         ValueError: If `stride` is below 1 or `policy` is unknown.
+        UnsupportedSettingError: If `max_frames` or `max_seconds` is not above 0; while iterating,
+            if `max_seconds` is given and the frames have no times.
         MissingPackageError: If `track` is asked for and the extra `track` is not installed.
 
     Example:
@@ -81,6 +88,7 @@ def detect_video(
         raise ValueError(f"stride must be at least 1, got {stride}")
     if policy not in (None, *get_args(Keep)):
         raise ValueError(f'policy must be "every" or "latest", got {policy!r}')
+    limits = Limits(max_frames, max_seconds)
     opened = open_source(source)
     keep = policy or ("latest" if opened.is_live else "every")
     if max_in_flight is None:
@@ -94,6 +102,7 @@ def detect_video(
         policy=keep,
         max_age_s=max_age_s,
         stride=stride,
+        limits=limits,
         tracks=make_tracks(track, opened),
         progress=progress,
     )
