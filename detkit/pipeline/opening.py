@@ -73,8 +73,11 @@ def _named(source: str | os.PathLike[str]) -> FrameSource:
     if is_live_name(text):
         return CameraSource(int(text))
     path = Path(text)
-    is_many = path.is_dir() or (not path.exists() and any(mark in text for mark in "*?["))
-    is_picture = path.is_file() and path.suffix.lower() in _PICTURES
+    try:
+        is_many = path.is_dir() or (not path.exists() and any(mark in text for mark in "*?["))
+        is_picture = path.is_file() and path.suffix.lower() in _PICTURES
+    except OSError:  # A name that is too long, a folder that is closed to us: the source tells.
+        is_many = is_picture = False
     if is_many or is_picture:
         return PictureSource(list(find_files(text)), text)
     return VideoSource(path)
