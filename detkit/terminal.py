@@ -27,14 +27,20 @@ def console(*, stderr: bool = False) -> Console:
 
 
 @contextlib.contextmanager
-def progress(screen: Console, total: int) -> Iterator[Any]:
-    """A bar with rate and time left; yields what moves it on."""
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+def progress(screen: Console, total: int | None) -> Iterator[Any]:
+    """A bar with rate and, where the total is known, time left; yields what moves it on."""
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
 
     started = time.perf_counter()
     columns = (
         BarColumn(),
-        TextColumn("{task.completed:.0f}/{task.total:.0f}"),
+        MofNCompleteColumn(),
         TextColumn("{task.fields[rate]:5.1f}/s"),
         TimeRemainingColumn(),
         TextColumn("{task.description}"),
@@ -48,7 +54,8 @@ def progress(screen: Console, total: int) -> Iterator[Any]:
             done += num_pictures
             rate = done / (time.perf_counter() - started)
             name = plain(Path(source).name[:40])
-            bar.update(task, completed=done, total=max(total, done), rate=rate, description=name)
+            most = None if total is None else max(total, done)
+            bar.update(task, completed=done, total=most, rate=rate, description=name)
 
         yield advance
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -18,18 +18,26 @@ if TYPE_CHECKING:
 
     from detkit.detection import YOLOv8Detector
     from detkit.pipeline import FolderReport, Inputs
+    from detkit.pipeline.video_run import Limits
 
 
 def command(
     sources: Annotated[
-        list[str], typer.Argument(help="Images, videos, folders or patterns like 'a/**/*.jpg'.")
+        list[str],
+        typer.Argument(
+            help="Images, videos, folders, patterns like 'a/**/*.jpg', addresses (rtsp, http), "
+            "numbers of cameras."
+        ),
     ],
     model: models.ModelOption = models.DEFAULT_MODEL,
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("detkit-out"),
     confidence: models.ConfidenceOption = 0.25,
     device: models.DeviceOption = "cpu",
+    track: models.TrackOption = False,
+    max_frames: models.MaxFramesOption = None,
+    seconds: models.SecondsOption = None,
 ) -> None:
-    """Detect objects in your own images, folders and videos."""
+    """Detect objects in your own images, folders, videos, cameras and streams."""
     from detkit.pipeline import sort_inputs
 
     screen = console()
@@ -42,23 +50,32 @@ def command(
         f"{plain(repr(detector))}: {len(inputs.images)} images, {len(inputs.videos)} videos",
         soft_wrap=True,
     )
-    report = _run(screen, detector, inputs, out, confidence)
+    of_videos = {"track": track, "max_frames": max_frames, "max_seconds": seconds}
+    with errors_in_one_line():
+        report = _run(screen, detector, inputs, out, confidence, of_videos)
     show_report(screen, report)
     if report.failed:
         raise typer.Exit(1)
 
 
 def _run(
-    screen: Console, detector: YOLOv8Detector, inputs: Inputs, out: Path, confidence: float
+    screen: Console,
+    detector: YOLOv8Detector,
+    inputs: Inputs,
+    out: Path,
+    confidence: float,
+    of_videos: dict[str, Any],
 ) -> FolderReport:
     from detkit import __version__
     from detkit.api.async_detector import AsyncDetector
     from detkit.pipeline import detect_to_folder
+    from detkit.pipeline.video_run import Limits
 
+    limits = Limits(of_videos["max_frames"], of_videos["max_seconds"])
     facts = {"detkit": __version__, "detector": repr(detector), "confidence_threshold": confidence}
 
     async def job() -> FolderReport:
-        with progress(screen, _num_pictures(inputs)) as advance:
+        with progress(screen, _num_pictures(inputs, limits)) as advance:
             async with AsyncDetector(detector) as engine:
                 return await detect_to_folder(
                     engine,
@@ -66,23 +83,27 @@ def _run(
                     out,
                     settings={"confidence_threshold": confidence},
                     facts=facts,
+                    **of_videos,
                     on_progress=advance,
                 )
 
     try:
-        with errors_in_one_line():
-            return asyncio.run(job())
+        return asyncio.run(job())
     except KeyboardInterrupt:
         fail(f"interrupted; what was done is in {out}", code=130)
 
 
-def _num_pictures(inputs: Inputs) -> int:
-    """Images and frames together, as far as the files announce them."""
-    from detkit.errors import VideoError
-    from detkit.video import VideoSource
+def _num_pictures(inputs: Inputs, limits: Limits) -> int | None:
+    """Images and frames together, as far as the files announce them; `None` with a live source."""
+    from detkit.errors import DetkitError
+    from detkit.pipeline import open_source
 
     total = len(inputs.images)
     for video in inputs.videos:
-        with contextlib.suppress(VideoError):  # It fails again when its turn comes, and is told.
-            total += VideoSource(video).expected_frames or 0
+        with contextlib.suppress(DetkitError):  # It fails again when its turn comes, and is told.
+            source = open_source(video)
+            expected = limits.num_expected(source, 1)
+            if expected is None and source.is_live:
+                return None
+            total += expected or 0
     return total

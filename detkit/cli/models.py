@@ -30,6 +30,18 @@ ConfidenceOption = Annotated[
     float, typer.Option(min=0.0, max=1.0, help="Keep detections of at least this score.")
 ]
 
+TrackOption = Annotated[
+    bool,
+    typer.Option("--track", help="Number the objects of a video and draw where they came from."),
+]
+MaxFramesOption = Annotated[
+    int | None, typer.Option("--max-frames", min=1, help="End a video after so many frames.")
+]
+SecondsOption = Annotated[
+    float | None,
+    typer.Option("--seconds", min=0.0, help="End a video, camera or stream after so long."),
+]
+
 
 def load(model: str, device: str, say: Callable[[str], None] | None = None) -> YOLOv8Detector:
     """The detector for `--model` and `--device`; a model that is not there ends the command.

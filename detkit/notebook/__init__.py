@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         write_parquet,
     )
     from detkit.notebook.grids import show, show_grid
+    from detkit.notebook.ledgers import ledger_dataframe
     from detkit.notebook.summaries import summarize
     from detkit.notebook.tables import from_dataframe, images_dataframe, to_dataframe
     from detkit.notebook.tracks import count_line_crossings, dwell_times, line_crossings
@@ -43,6 +44,7 @@ _HOMES = {
     "from_supervision": "converters",
     "from_ultralytics": "converters",
     "images_dataframe": "tables",
+    "ledger_dataframe": "ledgers",
     "line_crossings": "tracks",
     "plot_class_counts": "charts",
     "plot_confidence": "charts",
@@ -73,6 +75,7 @@ __all__ = [
     "from_supervision",
     "from_ultralytics",
     "images_dataframe",
+    "ledger_dataframe",
     "line_crossings",
     "plot_class_counts",
     "plot_confidence",

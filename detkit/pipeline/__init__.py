@@ -7,12 +7,13 @@ detectors.
 from detkit.pipeline.annotated import VideoSummary, annotate_video
 from detkit.pipeline.image_feed import ImageRecord
 from detkit.pipeline.images import ImageRun, detect_images
-from detkit.pipeline.inputs import IMAGE_SUFFIXES, find_files
-from detkit.pipeline.jobs import FolderReport, InputOutcome, Inputs, detect_to_folder, sort_inputs
+from detkit.pipeline.inputs import IMAGE_SUFFIXES, Inputs, find_files, sort_inputs
+from detkit.pipeline.jobs import FolderReport, InputOutcome, detect_to_folder
 from detkit.pipeline.opening import VideoInput, open_source
 from detkit.pipeline.several import NamedOutcome, VideosRun, detect_videos
 from detkit.pipeline.tracking import Tracks, TrackSettings
-from detkit.pipeline.videos import VideoRun, detect_video
+from detkit.pipeline.video_run import VideoRun
+from detkit.pipeline.videos import detect_video
 
 __all__ = [
     "IMAGE_SUFFIXES",

@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 
 from detkit.drawing import annotate
-from detkit.errors import ItemFailure, UnsupportedSettingError
+from detkit.errors import ItemFailure, UnsupportedSettingError, VideoWriteError
 from detkit.images import RGBImage
 from detkit.pipeline.background import OneAtATime
 from detkit.pipeline.opening import VideoInput, open_source
@@ -26,6 +26,7 @@ from detkit.pipeline.tracking import TrackSettings
 from detkit.pipeline.videos import detect_video
 from detkit.results import DetectionResult
 from detkit.video.frames import Frame, FrameSource, Status
+from detkit.video.ledger import FrameLedger
 from detkit.video.picture_folder import PictureFolder
 from detkit.video.read_ahead import Keep
 from detkit.video.sinks import VideoSink, exact_rate
@@ -51,6 +52,7 @@ class VideoSummary:
         status: Whether the source was whole: "complete", "truncated", "corrupt" or
             "interrupted".
         elapsed_s: Wall time in seconds.
+        ledger: What became of every frame, with gaps and reconnects.
     """
 
     source: str
@@ -61,6 +63,7 @@ class VideoSummary:
     expected_frames: int | None
     status: Status
     elapsed_s: float
+    ledger: FrameLedger
 
     @property
     def frames_per_second(self) -> float:
@@ -79,6 +82,8 @@ async def annotate_video(
     policy: Keep | None = None,
     max_age_s: float | None = None,
     stride: int = 1,
+    max_frames: int | None = None,
+    max_seconds: float | None = None,
     max_in_flight: int | None = None,
     track: bool | TrackSettings = False,
     keep_audio: bool = False,
@@ -105,6 +110,8 @@ async def annotate_video(
         policy: As for `detect_video`; frames that it drops are not in the output.
         max_age_s: As for `detect_video`.
         stride: Detect in, and write, every `stride`-th frame only.
+        max_frames: As for `detect_video`; so many frames are written.
+        max_seconds: As for `detect_video`.
         max_in_flight: As for `detect_video`.
         track: As for `detect_video`.
         keep_audio: Copy the sound of the source, which must be a video file, if it has any.
@@ -113,7 +120,8 @@ async def annotate_video(
 
     Raises:
         VideoOpenError: If the source is no video.
-        VideoWriteError: If the output cannot be written, or the source has no frame.
+        VideoWriteError: If the output cannot be written or is the source itself, or the source
+            has no frame.
         MissingPackageError: If `track` is asked for and the extra `track` is not installed.
         UnsupportedSettingError: If sound is to be kept and source or output can have none.
     """
@@ -125,6 +133,8 @@ async def annotate_video(
         policy=policy,
         max_age_s=max_age_s,
         stride=stride,
+        max_frames=max_frames,
+        max_seconds=max_seconds,
         max_in_flight=max_in_flight,
         track=track,
         on_error="yield",
@@ -155,6 +165,7 @@ async def annotate_video(
         video.expected_frames,
         video.status,
         time.perf_counter() - started,
+        run.ledger,
     )
 
 
@@ -166,6 +177,8 @@ def draw_tracks(image: RGBImage, result: DetectionResult) -> RGBImage:
 def _open_sink(
     output: Path, fps: Fraction, source: FrameSource, keep_audio: bool
 ) -> VideoSink | PictureFolder:
+    if isinstance(source, VideoSource) and output.exists() and output.samefile(source.path):
+        raise VideoWriteError(f"{output}: this is the video itself; give another name")
     is_folder = not output.suffix or output.is_dir()
     if keep_audio and (is_folder or not isinstance(source, VideoSource)):
         raise UnsupportedSettingError("sound can only be kept from a video file to a video file")

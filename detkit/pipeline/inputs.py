@@ -1,4 +1,4 @@
-"""What a user may name as input: files, folders, patterns; turned into single files.
+"""What a user may name as input: files, folders, patterns, addresses; turned into single ones.
 
 Knows names and suffixes; never opens a file.
 """
@@ -8,9 +8,12 @@ from __future__ import annotations
 import glob
 import os
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from detkit.errors import SourceError
+from detkit.video.sources import VIDEO_SUFFIXES
+from detkit.video.streams import is_address
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif"})
 
@@ -55,6 +58,45 @@ def find_files(
         yield path
     if not num_found:
         raise SourceError(f"{text}: the {what}")
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """What the named sources hold.
+
+    Attributes:
+        images: Image files, in order.
+        videos: Video files, addresses and cameras, in order.
+        missing: Sources that stand for no file at all, with the reason.
+    """
+
+    images: list[str]
+    videos: list[str]
+    missing: list[tuple[str, str]]
+
+
+def sort_inputs(sources: Iterable[str], folder: Path) -> Inputs:
+    """Expand files, folders and patterns; what lies in the output `folder` is left out.
+
+    Addresses and the numbers of cameras stay as they are, among the videos.
+    """
+    inputs = Inputs([], [], [])
+    for source in sources:
+        if is_live_name(source):
+            inputs.videos.append(source)
+            continue
+        try:
+            for path in find_files(source, IMAGE_SUFFIXES | VIDEO_SUFFIXES, exclude=folder):
+                kind = inputs.videos if path.suffix.lower() in VIDEO_SUFFIXES else inputs.images
+                kind.append(str(path))
+        except (SourceError, OSError) as error:
+            inputs.missing.append((source, str(error)))
+    return inputs
+
+
+def is_live_name(text: str) -> bool:
+    """Whether a text stands for what does not wait: an address, or a camera by its number."""
+    return is_address(text) or (text.isdecimal() and not os.path.lexists(text))
 
 
 def num_files(source: str | os.PathLike[str], exclude: str | os.PathLike[str] | None = None) -> int:

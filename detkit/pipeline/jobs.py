@@ -16,20 +16,20 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from detkit.addresses import without_credentials
 from detkit.drawing import annotate
-from detkit.errors import DetkitError, ItemFailure, SourceError, describe
+from detkit.errors import DetkitError, ItemFailure, describe
 from detkit.images import RGBImage
 from detkit.pipeline.annotated import annotate_video
 from detkit.pipeline.background import OneAtATime
 from detkit.pipeline.image_feed import ImageRecord
 from detkit.pipeline.images import detect_images
-from detkit.pipeline.inputs import IMAGE_SUFFIXES, find_files
+from detkit.pipeline.inputs import Inputs
 from detkit.pipeline.outputs import OutputNames, picture_suffix
 from detkit.progress import NoProgress, Progress, shown_if
 from detkit.results import DetectionResult
 from detkit.video.frames import Frame
 from detkit.video.picture_folder import save_picture
-from detkit.video.sources import VIDEO_SUFFIXES, VideoSource
 from detkit.video.table_sink import TableSink
 from detkit.video.tables import CsvSink
 from detkit.video.writing import replacing
@@ -43,9 +43,10 @@ class InputOutcome:
     """What became of one input: a row of `images.csv`.
 
     Attributes:
-        source: The file as named or found.
+        source: The file as named or found; an address without what is secret in it.
         kind: "image" or "video".
-        status: "ok", "failed", or for a damaged video "truncated" or "corrupt".
+        status: "ok", "failed", or for a damaged video "truncated" or "corrupt"; a video of which
+            only a part was asked for is "ok".
         num_detections: Boxes found, over all frames of a video.
         num_frames: 1 for an image, frames read for a video.
         output: The annotated file relative to the folder, or "".
@@ -87,40 +88,15 @@ class FolderReport:
         return [outcome for outcome in self.outcomes if outcome.status != "ok"]
 
 
-@dataclass(frozen=True, slots=True)
-class Inputs:
-    """What the named sources hold.
-
-    Attributes:
-        images: Image files, in order.
-        videos: Video files, in order.
-        missing: Sources that stand for no file at all, with the reason.
-    """
-
-    images: list[str]
-    videos: list[str]
-    missing: list[tuple[str, str]]
-
-
-def sort_inputs(sources: Iterable[str], folder: Path) -> Inputs:
-    """Expand files, folders and patterns; what lies in the output `folder` is left out."""
-    inputs = Inputs([], [], [])
-    for source in sources:
-        try:
-            for path in find_files(source, IMAGE_SUFFIXES | VIDEO_SUFFIXES, exclude=folder):
-                kind = inputs.videos if path.suffix.lower() in VIDEO_SUFFIXES else inputs.images
-                kind.append(str(path))
-        except (SourceError, OSError) as error:
-            inputs.missing.append((source, str(error)))
-    return inputs
-
-
 async def detect_to_folder(
     detector: AsyncDetector,
     inputs: Inputs,
     folder: str | os.PathLike[str],
     *,
     settings: SettingsOptions | None = None,
+    track: bool = False,
+    max_frames: int | None = None,
+    max_seconds: float | None = None,
     facts: Mapping[str, Any] | None = None,
     on_progress: Callable[[str, int], None] | None = None,
     progress: bool = False,
@@ -136,6 +112,9 @@ async def detect_to_folder(
         inputs: From `sort_inputs`.
         folder: Made if it is not there; files of the same names are replaced, others stay.
         settings: Per-call settings of the detector.
+        track: Number the objects of videos; see `detect_video`.
+        max_frames: Of each video; see `detect_video`.
+        max_seconds: Of each video; see `detect_video`.
         facts: What else `summary.json` shall say, such as the model.
         on_progress: Called with a source and the number of its pictures that were just done.
         progress: Whether to show a bar: images and frames per second, those that failed, and the
@@ -146,12 +125,14 @@ async def detect_to_folder(
     """
     report = FolderReport(Path(folder))
     total = None if inputs.videos else len(inputs.images)
+    of_videos = {"track": track, "max_frames": max_frames, "max_seconds": max_seconds}
     started = time.perf_counter()
     table = CsvSink(report.folder / "detections.csv")
     try:
         (report.folder / "annotated").mkdir(exist_ok=True)
         with shown_if(progress, total, "pictures") as bar:
-            job = _Job(detector, report, settings or {}, on_progress or _ignore, bar)
+            tell = on_progress or _ignore
+            job = _Job(detector, report, settings or {}, of_videos, tell, bar)
             job.missing(inputs.missing)
             await job.images(inputs.images, table)
             for video in inputs.videos:
@@ -177,12 +158,14 @@ class _Job:
         detector: AsyncDetector,
         report: FolderReport,
         settings: SettingsOptions,
+        of_videos: Mapping[str, Any],
         on_progress: Callable[[str, int], None],
         bar: Progress | NoProgress,
     ) -> None:
         self._detector = detector
         self._report = report
         self._settings: dict[str, Any] = dict(settings)
+        self._video_options = {**self._settings, **of_videos}
         self._on_progress, self._bar = on_progress, bar
         self._names = OutputNames(report.folder / "annotated")
 
@@ -205,7 +188,8 @@ class _Job:
                 self._bar.add(failed=record.failure is not None)
                 self._on_progress(record.source, 1)
 
-    async def video(self, path: str, table: TableSink) -> None:
+    async def video(self, name: str, table: TableSink) -> None:
+        path = without_credentials(name)
         target = self._names.take(path, ".mp4")
         num_boxes = num_frames = 0
 
@@ -226,15 +210,17 @@ class _Job:
 
         try:
             done = await annotate_video(
-                self._detector, VideoSource(path), target, on_frame=on_frame, **self._settings
+                self._detector, name, target, on_frame=on_frame, **self._video_options
             )
         except DetkitError as error:
             self._add(
                 InputOutcome(path, "video", "failed", num_boxes, num_frames, error=describe(error))
             )
             return
-        status, error_text = ("ok", "") if done.status == "complete" else (done.status, "")
-        if done.status != "complete":
+        is_whole = done.status in ("complete", "interrupted")  # the latter by a limit
+        status: str = "ok" if is_whole else done.status
+        error_text = ""
+        if not is_whole:
             error_text = f"{done.num_frames} of {done.expected_frames or '?'} frames could be read"
         if done.num_failed:
             status, error_text = "failed", f"the detector failed on {done.num_failed} frames"

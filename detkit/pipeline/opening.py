@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from detkit.errors import SourceError
-from detkit.pipeline.inputs import IMAGE_SUFFIXES, find_files
+from detkit.pipeline.inputs import IMAGE_SUFFIXES, find_files, is_live_name
 from detkit.video.cameras import CameraSource
 from detkit.video.frames import FrameSource
 from detkit.video.pictures import AsyncPictures, Picture, PictureSource
@@ -70,11 +70,14 @@ def _named(source: str | os.PathLike[str]) -> FrameSource:
     text = os.fspath(source)
     if is_address(text):
         return StreamSource(text)
-    path = Path(text)
-    if text.isdecimal() and not path.exists():
+    if is_live_name(text):
         return CameraSource(int(text))
-    is_many = path.is_dir() or (not path.exists() and any(mark in text for mark in "*?["))
-    is_picture = path.is_file() and path.suffix.lower() in _PICTURES
+    path = Path(text)
+    try:
+        is_many = path.is_dir() or (not path.exists() and any(mark in text for mark in "*?["))
+        is_picture = path.is_file() and path.suffix.lower() in _PICTURES
+    except OSError:  # A name that is too long, a folder that is closed to us: the source tells.
+        is_many = is_picture = False
     if is_many or is_picture:
         return PictureSource(list(find_files(text)), text)
     return VideoSource(path)

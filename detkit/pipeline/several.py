@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from detkit.errors import ItemFailure
 from detkit.pipeline.background import iterate_blocking
 from detkit.pipeline.opening import VideoInput
-from detkit.pipeline.videos import Outcome, VideoRun, detect_video
+from detkit.pipeline.video_run import Outcome, VideoRun
+from detkit.pipeline.videos import detect_video
 from detkit.progress import counted, counted_async
 from detkit.video.frames import Frame
 from detkit.video.ledger import FrameLedger

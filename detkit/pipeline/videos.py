@@ -1,41 +1,24 @@
 """`detect_video`: the frames of one source through a detector, in order.
 
-Owns what runs beside what: reading and inference each have their own threads, with a bounded
-number of frames between them. Knows nothing of containers, codecs or batches.
+Owns how a call is turned into a run: the source, the policy and how much may be under way. How a
+run goes is `VideoRun`'s.
 """
 
 from __future__ import annotations
 
-import asyncio
-import time
-from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
-from contextlib import aclosing
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
-from detkit.addresses import without_credentials
-from detkit.errors import ItemFailure, describe
-from detkit.images import RGBImage
-from detkit.pipeline.background import iterate_blocking
 from detkit.pipeline.opening import VideoInput, open_source
-from detkit.pipeline.tracking import Tracks, TrackSettings, make_tracks
-from detkit.progress import counted, counted_async
-from detkit.results import DetectionResult
-from detkit.video.frames import Frame, FrameSource, SourceEvent
-from detkit.video.ledger import FrameLedger
-from detkit.video.pictures import PictureSource
-from detkit.video.read_ahead import Keep, ReadAhead
+from detkit.pipeline.tracking import TrackSettings, make_tracks
+from detkit.pipeline.video_run import Limits, VideoRun
+from detkit.video.frames import FrameSource
+from detkit.video.read_ahead import Keep
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from detkit.api.async_detector import AsyncDetector, SettingsOptions
 
-Outcome: TypeAlias = DetectionResult | ItemFailure
-
-# Frames that the decoder may be ahead of the detector: it evens out key frames and batches.
-_FRAMES_AHEAD = 4
 # What the frames between decoder and result may take together, unless the user sets a number.
 _IN_FLIGHT_BYTES = 128 * 1024 * 1024
 
@@ -47,6 +30,8 @@ def detect_video(
     policy: Keep | None = None,
     max_age_s: float | None = None,
     stride: int = 1,
+    max_frames: int | None = None,
+    max_seconds: float | None = None,
     max_in_flight: int | None = None,
     track: bool | TrackSettings = False,
     on_error: Literal["raise", "yield"] = "raise",
@@ -70,6 +55,9 @@ def detect_video(
             and "every" for everything else.
         max_age_s: Drop frames that were read longer ago than this when their turn comes.
         stride: Detect in every `stride`-th frame only; the others are decoded and left out.
+        max_frames: End after so many frames were detected in.
+        max_seconds: End after so much of the source's time; a live source ends by then even where
+            no frame comes.
         max_in_flight: Most frames between decoder and result; by default twice what the detector
             takes at once, within 128 MB, or with "latest" one for each worker.
         track: Give every object a number that it keeps from frame to frame, in the metadata as
@@ -87,6 +75,8 @@ def detect_video(
         SourceError: If the source is nothing that can be read.
         StreamLostError: While iterating, if a live source broke off and stays away.
         ValueError: If `stride` is below 1 or `policy` is unknown.
+        UnsupportedSettingError: If `max_frames` or `max_seconds` is not above 0; while iterating,
+            if `max_seconds` is given and the frames have no times.
         MissingPackageError: If `track` is asked for and the extra `track` is not installed.
 
     Example:
@@ -98,6 +88,7 @@ def detect_video(
         raise ValueError(f"stride must be at least 1, got {stride}")
     if policy not in (None, *get_args(Keep)):
         raise ValueError(f'policy must be "every" or "latest", got {policy!r}')
+    limits = Limits(max_frames, max_seconds)
     opened = open_source(source)
     keep = policy or ("latest" if opened.is_live else "every")
     if max_in_flight is None:
@@ -111,193 +102,12 @@ def detect_video(
         policy=keep,
         max_age_s=max_age_s,
         stride=stride,
+        limits=limits,
         tracks=make_tracks(track, opened),
         progress=progress,
     )
     run.closes_source = opened.is_live or opened is not source
     return run
-
-
-class _Ticketed(NamedTuple):
-    ticket: int  # of the ledger
-    frame: Frame
-
-
-class VideoRun:
-    """The (frame, result) pairs of one `detect_video` call. Iterate it once.
-
-    Attributes:
-        source: What the frames come from.
-        ledger: What became of every frame so far, what happened between them, and in the end
-            whether the source was whole.
-        policy: "every" or "latest".
-        closes_source: Whether the source is closed when the run ends.
-    """
-
-    def __init__(
-        self,
-        detector: AsyncDetector,
-        source: FrameSource,
-        options: dict[str, Any],
-        *,
-        policy: Keep,
-        max_age_s: float | None = None,
-        stride: int = 1,
-        tracks: Tracks | None = None,
-        progress: bool = False,
-    ) -> None:
-        self.source = source
-        self.policy = policy
-        self.closes_source = False
-        self.ledger = FrameLedger(source.source_id, source.expected_frames)
-        self._tracks = tracks
-        self._detector = detector
-        self._options = options
-        self._max_age_s = max_age_s
-        self._stride = stride
-        self._progress = progress
-        self._waiting: deque[_Ticketed] = deque()
-        self._ahead: ReadAhead[_Ticketed] | None = None
-        self._terminated = False
-
-    def terminate(self) -> None:
-        """End the run from anywhere, at once; its loop ends when running detections are done.
-
-        Idempotent and thread-safe. A network read that is blocked ends by itself within its
-        time-out, on its own thread, and releases the stream then.
-        """
-        self._terminated = True
-        if self.closes_source:
-            self.source.close()
-        if self._ahead is not None:
-            self._ahead.stop()
-
-    def _read_ahead(self) -> ReadAhead[_Ticketed]:
-        self.source.on_event = self.ledger.note
-        max_ahead = 1 if self.policy == "latest" else _FRAMES_AHEAD
-        self._ahead = ReadAhead(
-            self._frames(),
-            max_ahead,
-            keep=self.policy,
-            on_skip=lambda item: self.ledger.drop(item.ticket, "newer"),
-        )
-        if self._terminated:
-            self._ahead.stop()
-        return self._ahead
-
-    def _frames(self) -> Iterator[_Ticketed]:
-        """The frames of the source; runs on the reading thread."""
-        try:
-            for count, frame in enumerate(self.source):
-                self.ledger.source_id = self.ledger.source_id or frame.source_id
-                now = time.perf_counter()
-                ticket = self.ledger.capture(frame.frame_index, frame.pts_seconds, now)
-                if count % self._stride:
-                    self.ledger.drop(ticket, "stride")
-                else:
-                    yield _Ticketed(ticket, frame)
-        except Exception as error:
-            detail = without_credentials(describe(error))
-            self.ledger.note(SourceEvent("failed", self.ledger.captured, detail))
-            raise
-
-    def _admit(self, item: _Ticketed) -> bool:
-        """Whether the detector gets this frame, now that its turn has come."""
-        age_s = self.ledger.take(item.ticket, time.perf_counter())
-        if self._max_age_s is not None and age_s > self._max_age_s:
-            self.ledger.drop(item.ticket, "age")
-            return False
-        self._waiting.append(item)
-        return True
-
-    def _settle(self, outcome: Outcome) -> tuple[Frame, Outcome]:
-        ticket, frame = self._waiting.popleft()
-        failed = isinstance(outcome, ItemFailure)
-        self.ledger.settle(ticket, time.perf_counter(), failed=failed)
-        return _pair(frame, outcome)
-
-    def _finish(self) -> None:
-        self.ledger.num_damaged = self.source.num_damaged
-        self.ledger.expected_frames = self.source.expected_frames
-        self.ledger.finish(self.source.status)
-        if self._tracks is not None:
-            self._tracks.close()
-
-    def num_expected(self) -> int | None:
-        """How many frames will come, where the source announces that."""
-        expected = self.ledger.expected_frames
-        return None if expected is None else -(-expected // self._stride)
-
-    def __iter__(self) -> Iterator[tuple[Frame, Outcome]]:
-        # The engine's own blocking iterator waits for the next frame before it hands out a
-        # result; from a live source that may be long.
-        if self.policy == "latest" or self.source.is_live:
-            pairs = iterate_blocking(self._pairs_async(), self.terminate)
-        else:
-            pairs = self._pairs()
-        if not self._progress:
-            return pairs
-        return counted(pairs, self.num_expected(), _is_failed, unit="frames")
-
-    def __aiter__(self) -> AsyncGenerator[tuple[Frame, Outcome], None]:
-        pairs = self._pairs_async()
-        if not self._progress:
-            return pairs
-        return counted_async(pairs, self.num_expected(), _is_failed, unit="frames")
-
-    def _pairs(self) -> Iterator[tuple[Frame, Outcome]]:
-        def images() -> Iterator[RGBImage]:
-            for item in items:
-                if self._admit(item):
-                    yield item.frame.image
-
-        try:
-            with self._read_ahead() as items:
-                try:
-                    for outcome in self._detector.map(images(), **self._options):
-                        frame, outcome = self._settle(outcome)
-                        if self._tracks is not None:
-                            outcome = self._tracks.follow(frame, outcome)
-                        yield frame, outcome
-                finally:
-                    self.terminate()
-        finally:
-            self._finish()
-
-    async def _pairs_async(self) -> AsyncGenerator[tuple[Frame, Outcome], None]:
-        async def images() -> AsyncIterator[RGBImage]:
-            async for item in items:
-                if self._admit(item):
-                    yield item.frame.image
-
-        if isinstance(self.source, PictureSource):
-            self.source.run_on(asyncio.get_running_loop())
-        try:
-            async with aclosing(self._read_ahead()) as items:
-                try:
-                    outcomes: Any = self._detector.stream(images(), **self._options)
-                    async with aclosing(outcomes):
-                        async for outcome in outcomes:
-                            frame, outcome = self._settle(outcome)
-                            if self._tracks is not None:
-                                outcome = await self._tracks.follow_async(frame, outcome)
-                            yield frame, outcome
-                finally:
-                    self.terminate()
-        finally:
-            self._finish()
-
-
-def _is_failed(pair: tuple[Frame, Outcome]) -> bool:
-    return isinstance(pair[1], ItemFailure)
-
-
-def _pair(frame: Frame, outcome: Outcome) -> tuple[Frame, Outcome]:
-    if isinstance(outcome, ItemFailure):
-        failure = replace(outcome, index=frame.frame_index, source=frame.source_id)
-        return frame, failure
-    facts = {"source": frame.source_id, "frame_index": frame.frame_index}
-    return frame, outcome.with_metadata(**facts, pts_seconds=frame.pts_seconds)
 
 
 def _default_in_flight(detector: AsyncDetector, source: FrameSource) -> int:

@@ -68,6 +68,7 @@ class FrameSource:
 
     Attributes:
         source_id: Name, without credentials.
+        can_restart: Whether it can be iterated more than once.
         is_live: Whether it goes on without waiting for its reader, as a camera does.
         fps: The average frame rate, exact, or `None`.
         time_base: The unit of the source's own clock in seconds, or `None`.
@@ -80,6 +81,7 @@ class FrameSource:
     """
 
     source_id: str = ""
+    can_restart: bool = True
     is_live: bool = False
     fps: Fraction | None = None
     time_base: Fraction | None = None

@@ -51,9 +51,8 @@ class LedgerEntry:
 class FrameLedger:
     """Every frame of one source ends here exactly once. Thread-safe.
 
-    `captured == detected + failed + dropped` once the source is done. Make a table of the frames
-    with `pandas.DataFrame(ledger.rows())`, and one of several sources with
-    `pandas.DataFrame([ledger.summary() for ledger in ledgers])`.
+    `captured == detected + failed + dropped` once the source is done. `detkit.notebook` makes
+    tables of it: `ledger_dataframe(ledger)` of the frames, with `by="source"` of several ledgers.
 
     Attributes:
         source_id: Name of the source.

@@ -6,26 +6,22 @@ a detector or a result.
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import cv2
 
 from detkit.errors import VideoWriteError, describe
 from detkit.images import RGBImage, validate_image
-from detkit.video.writing import partial_name, replacing, write_errors
-
-if TYPE_CHECKING:
-    from types import TracebackType
+from detkit.video.writing import Sink, replacing, write_errors
 
 _JPEG_QUALITY = 92
 _TIMES = "frames.csv"
 
 
-class PictureFolder:
+class PictureFolder(Sink):
     """Writes each frame as `frame_000017.jpg`, and `frames.csv` with their times.
 
     While it is being written the folder is `<name>.partial`; `close` renames it. An error inside
@@ -50,15 +46,14 @@ class PictureFolder:
     def __init__(
         self, path: str | os.PathLike[str], *, suffix: Literal[".jpg", ".png"] = ".jpg"
     ) -> None:
-        self.path = Path(path)
+        super().__init__(path)
         self.frames_written = 0
-        self.partial_path = partial_name(self.path)
         self._suffix = suffix
-        self._state = "open"
         with write_errors(self.path):
             if self.path.exists() and any(self.path.iterdir()):
                 raise VideoWriteError(f"{self.path}: the folder is not empty; give another name")
             self.partial_path.mkdir(parents=True, exist_ok=True)
+            self._claim()
             for left in self.partial_path.glob("frame_*"):  # by a run that was killed
                 left.unlink()
             self._times = (self.partial_path / _TIMES).open("w", newline="", encoding="utf-8")
@@ -84,8 +79,7 @@ class PictureFolder:
             InvalidImageError: If it is no uint8 RGB array.
         """
         image = validate_image(image)
-        if self._state != "open":
-            raise VideoWriteError(f"{self.path}: the folder is already closed")
+        self._check_open()
         number = self.frames_written if frame_index is None else frame_index
         name = f"frame_{number:06d}{self._suffix}"
         with write_errors(self.path):
@@ -95,43 +89,16 @@ class PictureFolder:
             )
         self.frames_written += 1
 
-    def close(self) -> None:
-        """Give the folder its name. Idempotent.
+    def _finish(self) -> None:
+        self._times.close()
+        if not self.frames_written:
+            raise VideoWriteError(f"{self.path}: no frame was written")
+        if self.path.exists():
+            self.path.rmdir()  # Empty; Windows does not rename over it.
+        self.partial_path.rename(self.path)
 
-        Raises:
-            VideoWriteError: If no frame was written or the disk is full; the partial folder stays.
-        """
-        if self._state != "open":
-            return
-        self._state = "closed"
-        with write_errors(self.path):
-            self._times.close()
-            if not self.frames_written:
-                raise VideoWriteError(f"{self.path}: no frame was written")
-            if self.path.exists():
-                self.path.rmdir()  # Empty; Windows does not rename over it.
-            self.partial_path.rename(self.path)
-
-    def abort(self) -> None:
-        """Stop, and leave what was written as the partial folder. Idempotent; never raises."""
-        if self._state == "open":
-            self._state = "aborted"
-            with contextlib.suppress(OSError, ValueError):
-                self._times.close()
-
-    def __enter__(self) -> PictureFolder:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if kind is None:
-            self.close()
-        else:
-            self.abort()
+    def _leave(self) -> None:
+        self._times.close()
 
     def __repr__(self) -> str:
         return f"<PictureFolder {str(self.path)!r}, {self.frames_written} frames, {self._state}>"

@@ -43,6 +43,7 @@ class PictureSource(FrameSource):
         self.source_id = without_credentials(source_id)
         self._pictures = pictures
         self._closed = False
+        self.can_restart = not isinstance(pictures, Iterator)
         if isinstance(pictures, Sized):
             self.expected_frames = len(pictures)
         if isinstance(pictures, np.ndarray):

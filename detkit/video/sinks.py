@@ -6,11 +6,10 @@ detector or a result.
 
 from __future__ import annotations
 
-import contextlib
 import os
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import cv2
 import numpy as np
@@ -19,11 +18,8 @@ from detkit.detection.threads import usable_cores
 from detkit.errors import VideoWriteError
 from detkit.images import RGBImage, validate_image
 from detkit.video.finishing import FORMATS, check_audio, copy_finished
-from detkit.video.writing import partial_name, write_errors
+from detkit.video.writing import Sink, write_errors
 from detkit.video.yuv import Plane, YuvPlanes
-
-if TYPE_CHECKING:
-    from types import TracebackType
 
 _BT709 = 1  # ITU-T H.273, for matrix, primaries and transfer alike; 1 also means limited range.
 _KEYFRAME_SECONDS = 2  # Seeking in a player, and the most that a killed run loses.
@@ -35,7 +31,7 @@ _NTSC = Fraction(1000, 1001)
 _FAST = {"preset": "superfast", "x264-params": "bframes=0:cabac=0"}
 
 
-class VideoSink:
+class VideoSink(Sink):
     """Writes one video. Use it in `with`; the file appears under its name when all is well.
 
     While it is being written the file is `<name>.partial.mp4`: fragmented, so that what a killed
@@ -79,21 +75,19 @@ class VideoSink:
         preset: str | None = None,
         audio_from: str | os.PathLike[str] | None = None,
     ) -> None:
-        self.path = Path(path)
+        super().__init__(path)
         if self.path.suffix.lower() not in FORMATS:
             endings = ", ".join(FORMATS)
             raise VideoWriteError(f"{self.path}: the name of a video must end in {endings}")
         self.fps = exact_rate(fps)
         self.time_base = time_base or 1 / self.fps
         self.frames_written = 0
-        self.partial_path = partial_name(self.path)
         self._options = {"crf": str(crf), **(_FAST if preset is None else {"preset": preset})}
         self._container: Any = None
         self._stream: Any = None
         self._size_hw: tuple[int, int] = (0, 0)
         self._last_pts = -1
         self._first_pts_seconds = 0.0
-        self._state = "open"
         self._audio_from = None if audio_from is None else Path(audio_from)
         if self._audio_from is not None:
             check_audio(self._audio_from, self.path)
@@ -115,8 +109,7 @@ class VideoSink:
             InvalidImageError: If it is no uint8 RGB array.
         """
         image = validate_image(image)
-        if self._state != "open":
-            raise VideoWriteError(f"{self.path}: the video is already closed")
+        self._check_open()
         with write_errors(self.path):
             if self._container is None:
                 self._begin(image, pts_seconds)
@@ -133,6 +126,7 @@ class VideoSink:
 
         height, width = self._size_hw = image.shape[:2]
         self._first_pts_seconds = pts_seconds or 0.0
+        self._claim()
         form = FORMATS[self.path.suffix.lower()]
         flags = {} if form == "matroska" else {"movflags": "frag_keyframe+delay_moov"}
         self._container = av.open(
@@ -177,28 +171,19 @@ class VideoSink:
         picture.pts, picture.time_base = pts, self.time_base
         self._container.mux(self._stream.encode(picture))
 
-    def close(self) -> None:
-        """Finish the file and give it its name. Idempotent.
-
-        Raises:
-            VideoWriteError: If no frame was written or the disk is full; a partial file stays.
-        """
-        if self._state != "open":
-            return
-        self._state = "closed"
+    def _finish(self) -> None:
         if self._container is None:
             raise VideoWriteError(f"{self.path}: no frame was written, so there is no video")
-        with write_errors(self.path):
-            self._end_container()
-            finished = self.path.with_name(f"{self.path.stem}.finishing.partial{self.path.suffix}")
-            try:
-                num_copied = copy_finished(self.partial_path, finished, self._audio())
-                if num_copied != self.frames_written:
-                    raise OSError(f"{num_copied} of {self.frames_written} frames are on the disk")
-                finished.replace(self.path)
-            finally:
-                finished.unlink(missing_ok=True)
-            self.partial_path.unlink()
+        self._end_container()
+        finished = self.path.with_name(f"{self.path.stem}.finishing.partial{self.path.suffix}")
+        try:
+            num_copied = copy_finished(self.partial_path, finished, self._audio())
+            if num_copied != self.frames_written:
+                raise OSError(f"{num_copied} of {self.frames_written} frames are on the disk")
+            finished.replace(self.path)
+        finally:
+            finished.unlink(missing_ok=True)
+        self.partial_path.unlink()
 
     def _audio(self) -> tuple[Path, Fraction, Fraction] | None:
         if self._audio_from is None:
@@ -206,14 +191,9 @@ class VideoSink:
         length_s = self._last_pts * self.time_base + 1 / self.fps
         return self._audio_from, Fraction(self._first_pts_seconds), length_s
 
-    def abort(self) -> None:
-        """Stop, and leave what was written as the partial file. Idempotent; never raises."""
-        if self._state != "open":
-            return
-        self._state = "aborted"
+    def _leave(self) -> None:
         if self._container is not None:
-            with contextlib.suppress(OSError, ValueError):
-                self._end_container()
+            self._end_container()
 
     def _end_container(self) -> None:
         container, self._container = self._container, None
@@ -222,20 +202,6 @@ class VideoSink:
         finally:
             self._stream = None
             container.close()
-
-    def __enter__(self) -> VideoSink:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if kind is None:
-            self.close()
-        else:
-            self.abort()
 
     def __repr__(self) -> str:
         return f"<VideoSink {str(self.path)!r}, {self.frames_written} frames, {self._state}>"

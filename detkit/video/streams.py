@@ -67,7 +67,8 @@ class StreamSource(LiveSource):
         open_timeout_s: Longest wait until it is open.
         read_timeout_s: Longest wait for more data before the stream counts as lost.
         follow: Go where an HTTP redirect or an HLS playlist points, by the same protocol.
-        verify_tls: Refuse hosts whose certificate the system does not trust.
+        verify_tls: Refuse hosts whose certificate the system does not trust, or that is another
+            host's. The file that SSL_CERT_FILE names, if it is set, is what is trusted.
         reconnect: How a lost stream is opened again; `None` to end there.
 
     Raises:
@@ -122,7 +123,8 @@ class StreamSource(LiveSource):
                 self._address, timeout=self._timeouts, container_options=self._options
             )
         except (av.FFmpegError, OSError, ValueError) as error:
-            why = _explain(error, time.monotonic() - started >= self._timeouts[0])
+            is_late = time.monotonic() - started >= self._timeouts[0]
+            why = _explain(error, is_late, is_encrypted="tls_verify" in self._options)
         else:
             stream = choose_stream(container, is_live=True)
             if stream is not None:
@@ -193,7 +195,7 @@ def _check(address: str, shown: str) -> str:
     return scheme
 
 
-def _explain(error: BaseException, is_late: bool) -> str:
+def _explain(error: BaseException, is_late: bool, is_encrypted: bool) -> str:
     import av
 
     if isinstance(error, av.HTTPUnauthorizedError):
@@ -202,4 +204,9 @@ def _explain(error: BaseException, is_late: bool) -> str:
         return "no answer in time"
     if isinstance(error, av.InvalidDataError | av.ArgumentError):
         return "what comes from there is no video that is read (playlists need follow=True)"
+    if is_encrypted and reason(error) == "Input/output error":  # FFmpeg says no more than that.
+        return (
+            "no encrypted connection; perhaps its certificate is another host's, or one that this "
+            "system does not trust (SSL_CERT_FILE names those trusted, verify_tls=False takes any)"
+        )
     return reason(error)

@@ -6,19 +6,13 @@ picture or a detector.
 
 from __future__ import annotations
 
-import contextlib
 import os
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterator
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from detkit.errors import VideoWriteError
 from detkit.results import DetectionResult
-from detkit.video.writing import partial_name, write_errors
-
-if TYPE_CHECKING:
-    from types import TracebackType
+from detkit.video.writing import Sink, write_errors
 
 COLUMNS = (
     "source",
@@ -35,7 +29,7 @@ COLUMNS = (
 )
 
 
-class TableSink(ABC):
+class TableSink(Sink):
     """Takes results, image by image, and writes them to one file.
 
     While it is being written the file is `<name>.partial<suffix>`; `close` renames it. An error
@@ -50,13 +44,16 @@ class TableSink(ABC):
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path)
+        super().__init__(path)
         self.num_rows = 0
-        self.partial_path = partial_name(self.path)
-        self._is_open = True
         with write_errors(self.path):
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._begin()
+            self._claim()
+            try:
+                self._begin()
+            except BaseException:
+                self._release()
+                raise
 
     def write(
         self,
@@ -77,8 +74,7 @@ class TableSink(ABC):
         Raises:
             VideoWriteError: If the sink is closed or the disk is full.
         """
-        if not self._is_open:
-            raise VideoWriteError(f"{self.path}: the table is already closed")
+        self._check_open()
         with write_errors(self.path):
             self._append(result, source, frame_index, pts_seconds)
         self.num_rows += len(result)
@@ -101,38 +97,12 @@ class TableSink(ABC):
     def _end(self) -> None:
         """Finish the partial file."""
 
-    def close(self) -> None:
-        """Finish the file and give it its name. Idempotent.
+    def _finish(self) -> None:
+        self._end()
+        self.partial_path.replace(self.path)
 
-        Raises:
-            VideoWriteError: If the disk is full; the partial file stays.
-        """
-        if self._is_open:
-            self._is_open = False
-            with write_errors(self.path):
-                self._end()
-                self.partial_path.replace(self.path)
-
-    def abort(self) -> None:
-        """Stop, and leave what was written as the partial file. Idempotent; never raises."""
-        if self._is_open:
-            self._is_open = False
-            with contextlib.suppress(OSError, ValueError):
-                self._end()
-
-    def __enter__(self) -> TableSink:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if kind is None:
-            self.close()
-        else:
-            self.abort()
+    def _leave(self) -> None:
+        self._end()
 
 
 def rows_of(result: DetectionResult) -> Iterator[dict[str, Any]]:

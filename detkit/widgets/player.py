@@ -53,7 +53,8 @@ class Player:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._source = source
-        self._can_rewind = not isinstance(source, Iterator)
+        self._can_rewind = getattr(source, "can_restart", not isinstance(source, Iterator))
+        self._is_live = getattr(source, "is_live", False)
         self._detector = detector
         self._on_frame, self._on_state, self._on_error = on_frame, on_state, on_error
         self._confidence_threshold = confidence_threshold
@@ -242,7 +243,11 @@ class Player:
     def _fill(self) -> None:
         """Submit frames until the workers have enough to do."""
         if self._frames is None:
-            self._frames = ReadAhead(iter(self._source), _FRAMES_AHEAD)
+            self._frames = (
+                ReadAhead(iter(self._source), 1, keep="latest")
+                if self._is_live
+                else ReadAhead(iter(self._source), _FRAMES_AHEAD)
+            )
         window = 2 * self._detector.max_workers
         while len(self._pending) < window and not self._orders.is_closed:
             if self._late_error is not None:

@@ -12,16 +12,15 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from detkit.api.async_detector import AsyncDetector
 from detkit.errors import ItemFailure, describe
+from detkit.pipeline.opening import VideoInput, open_source
 from detkit.results import DetectionResult
-from detkit.video.frames import Frame
-from detkit.video.sources import VideoSource
 from detkit.widgets.frame_channel import FrameChannel, RateMeter
 from detkit.widgets.frame_view import FrameView
 from detkit.widgets.panel import Panel
@@ -48,7 +47,8 @@ class VideoPreview(Panel):
     what was already found; the number of workers changes the running detector.
 
     Args:
-        source: A video file, a `VideoSource`, or any iterable of `Frame`.
+        source: Whatever `open_source` takes: a video file, an address, the number of a camera, a
+            folder or pattern of pictures, an array, an iterable of frames.
         detector: An `AsyncDetector`, which stays open, or any detector, which is wrapped and
             shut down with the panel.
         max_width_px: Wider pictures are shrunk for the browser, not for the detector.
@@ -62,6 +62,7 @@ class VideoPreview(Panel):
 
     Raises:
         VideoOpenError: If the source is no video.
+        SourceError: If it is nothing that can be read.
 
     Example:
         >>> preview = VideoPreview("belt.mp4", sample_detector())  # doctest: +SKIP
@@ -70,18 +71,18 @@ class VideoPreview(Panel):
 
     def __init__(
         self,
-        source: str | os.PathLike[str] | VideoSource | Iterable[Frame],
+        source: VideoInput,
         detector: Any,
         *,
         max_width_px: int = 960,
         confidence_threshold: float = 0.25,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        video = VideoSource(source) if isinstance(source, (str, os.PathLike)) else source
-        name = Path(video.source_id).name if isinstance(video, VideoSource) else "frames"
+        video = open_source(source)
+        name = Path(video.source_id).name or "frames"
         super().__init__(f"Video preview: {name}")
         self._clock = clock
-        self.recording = Recording(self, getattr(video, "fps", None))
+        self.recording = Recording(self, video.fps)
         self._owns_detector = not isinstance(detector, AsyncDetector)
         self.detector = AsyncDetector(detector) if self._owns_detector else detector
         self._max_wh = (max_width_px, 4 * max_width_px)
@@ -92,11 +93,10 @@ class VideoPreview(Panel):
         self._must_redraw = False
         self._hud_at = float("-inf")
         self.num_detected = self.num_displayed = self.num_not_shown = 0
-        size_wh = (video.width, video.height) if isinstance(video, VideoSource) else (1280, 720)
+        size_wh = (video.width or 1280, video.height or 720)
         grey = placeholder(size_wh, self._max_wh)
         self.view = FrameView(FrameChannel(), clock, self._page_answered, max_width_px, grey)
-        num_frames = video.expected_frames if isinstance(video, VideoSource) else None
-        self.parts = PreviewControls(self, num_frames, confidence_threshold)
+        self.parts = PreviewControls(self, video.expected_frames, confidence_threshold)
         self.fill(self.parts.layout(self.view.image))
         self.player = Player(
             video,
