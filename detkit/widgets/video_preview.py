@@ -51,7 +51,8 @@ class VideoPreview(Panel):
         source: A video file, a `VideoSource`, or any iterable of `Frame`.
         detector: An `AsyncDetector`, which stays open, or any detector, which is wrapped and
             shut down with the panel.
-        max_width_px: Wider pictures are shrunk for the browser, not for the detector.
+        max_width_px: Wider pictures are shrunk for the browser, not for the detector; further
+            where the page has less room.
         confidence_threshold: Where the slider stands at first.
         clock: Seconds, steady.
 
@@ -84,16 +85,16 @@ class VideoPreview(Panel):
         self.recording = Recording(self, getattr(video, "fps", None))
         self._owns_detector = not isinstance(detector, AsyncDetector)
         self.detector = AsyncDetector(detector) if self._owns_detector else detector
-        self._max_wh = (max_width_px, 4 * max_width_px)
         self._budget = JpegBudget()
         self._detected, self._displayed = RateMeter(), RateMeter()
         self._latest: Shown | None = None
         self._on_page: Shown | None = None
         self._must_redraw = False
+        self._width_px = max_width_px  # of the picture on the page
         self._hud_at = float("-inf")
         self.num_detected = self.num_displayed = self.num_not_shown = 0
         size_wh = (video.width, video.height) if isinstance(video, VideoSource) else (1280, 720)
-        grey = placeholder(size_wh, self._max_wh)
+        grey = placeholder(size_wh, _room(max_width_px))
         self.view = FrameView(FrameChannel(), clock, self._page_answered, max_width_px, grey)
         num_frames = video.expected_frames if isinstance(video, VideoSource) else None
         self.parts = PreviewControls(self, num_frames, confidence_threshold)
@@ -212,6 +213,7 @@ class VideoPreview(Panel):
 
     def _page_answered(self) -> None:
         self.screen.adopt_context()
+        self._must_redraw |= self.view.width_px != self._width_px
         self._post_picture()
 
     def _post_picture(self) -> None:
@@ -238,7 +240,9 @@ class VideoPreview(Panel):
         self._on_page = shown
         result = self.visible(shown)
         self.parts.learn_classes(shown.outcome)
-        picture = drawn(shown.frame.image, result, self._max_wh, overlay=self.parts.overlay())
+        self._width_px = self.view.width_px
+        room_wh, overlay = _room(self._width_px), self.parts.overlay()
+        picture = drawn(shown.frame.image, result, room_wh, overlay=overlay)
         self.view.show(self._budget.encode(picture), _caption(shown, result))
         if isinstance(shown.outcome, ItemFailure):
             self.show_error(f"frame {shown.frame.frame_index}: {describe(shown.outcome.exception)}")
@@ -288,6 +292,11 @@ class VideoPreview(Panel):
         self.view.close()
         if self._owns_detector:
             self.detector.shutdown(wait=False, cancel_pending=True)
+
+
+def _room(width_px: int) -> tuple[int, int]:
+    """Most pixels of a picture, which may be higher than wide."""
+    return width_px, 4 * width_px
 
 
 def _caption(shown: Shown, result: DetectionResult | None) -> str:

@@ -89,9 +89,11 @@ class Front:
         """Give a widget's own messages to a page that understands them."""
         self._listeners.setdefault(comm_id, []).append(heard)
 
-    def look(self, image: Any, visible: bool, view: str = "a view") -> None:
-        """A person scrolls to a picture, or away from it."""
-        message = {"event": "visible", "view": view, "visible": visible}
+    def look(
+        self, image: Any, visible: bool, view: str = "a view", width_px: object = None
+    ) -> None:
+        """A person scrolls to a picture, which may be so wide on the page, or away from it."""
+        message = {"event": "visible", "view": view, "visible": visible, "width_px": width_px}
         self.tell(self._comms[image.model_id], message)
 
     def wait_for(self, condition: Callable[[], bool]) -> None:

@@ -75,7 +75,7 @@ _UNREADABLE = """() => {
     return found;
 }"""
 
-_KERNEL_IS_UP = """async () => {
+KERNEL_IS_UP = """async () => {
     const context = window.jupyterapp.shell.currentWidget.context.sessionContext;
     await context.ready;
     await context.session.kernel.info;
@@ -112,6 +112,11 @@ class Lab:
             stdout=self._log,
             stderr=subprocess.STDOUT,
         )
+
+    @property
+    def pid(self) -> int:
+        """Of the server."""
+        return self._process.pid
 
     def _write_settings(self) -> None:
         config = {
@@ -198,7 +203,7 @@ class NotebookPage:
         self.page.on("console", self._heard)
         self.page.goto(lab.url(f"lab/workspaces/{secrets.token_hex(4)}/tree/{path}"))
         self.page.wait_for_selector(".jp-Notebook .jp-CodeCell")
-        self.page.evaluate(_KERNEL_IS_UP)
+        self.page.evaluate(KERNEL_IS_UP)
         self.page.wait_for_selector('.jp-Notebook-ExecutionIndicator[data-status="idle"]')
         self.command("application:toggle-left-area")
 

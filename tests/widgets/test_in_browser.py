@@ -61,15 +61,15 @@ BUSY = "import time; time.sleep(0 if 'once' not in globals() else 6); once = Tru
 SAYS = """([title, text]) => [...document.querySelectorAll('.detkit-panel')]
     .some(p => p.innerText.startsWith(title) && p.innerText.includes(text))"""
 ALTS = """title => [...document.querySelectorAll('.detkit-panel')]
-    .filter(p => p.innerText.startsWith(title)).map(p => p.querySelector('img').alt)"""
+    .filter(p => p.innerText.startsWith(title)).map(p => p.querySelector('canvas').ariaLabel)"""
 AGREE = """title => {
     const alts = [...document.querySelectorAll('.detkit-panel')]
         .filter(p => p.innerText.startsWith(title) && !p.classList.contains('failing'))
-        .map(p => p.querySelector('img').alt);
+        .map(p => p.querySelector('canvas').ariaLabel);
     return alts.length === 2 && alts[0] === alts[1];
 }"""
 OTHER_PICTURE = """([title, alt]) => [...document.querySelectorAll('.detkit-panel')]
-    .find(p => p.innerText.startsWith(title)).querySelector('img').alt !== alt"""
+    .find(p => p.innerText.startsWith(title)).querySelector('canvas').ariaLabel !== alt"""
 
 
 def slider(panel: Any, label: str) -> Any:
