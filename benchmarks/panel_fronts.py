@@ -1,7 +1,7 @@
 """Two fronts for `panel_benchmark`: a Chromium with JupyterLab, and one that only confirms.
 
-Each opens a notebook of one cell, evaluates expressions in its kernel, shows the panel or scrolls it
-away, and says how many CPU seconds were spent on its side. The Chromium is driven by its own
+Each opens a notebook of one cell, evaluates expressions in its kernel, shows the panel or scrolls
+it away, and says how many CPU seconds were spent on its side. The Chromium is driven by its own
 debugging protocol and nothing else: a test driver listens to every message of the page, pictures
 too, which costs more than showing them. Knows Jupyter and browsers; nothing of what is measured.
 """

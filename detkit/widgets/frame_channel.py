@@ -5,10 +5,10 @@ Rule 2: confirming picture n confirms every picture before it; a confirmation ma
 or never.
 Rule 3: a browser that has been silent for `patience_s` gets one picture per `patience_s`, in case
 its confirmation was lost with a reloaded page. Nothing else is ever sent on a guess.
-Rule 4: a confirmation is asked for only where it is needed: with the picture after which no more may
-be sent, and with every one while the way to the browser and back is longer than the time between
-two. A message to the kernel makes the page draw its busy sign and take it away again, which costs
-as much as a picture.
+Rule 4: a confirmation is asked for only where it is needed: with the picture after which no more
+may be sent, and with every one while the way to the browser and back is longer than the time
+between two. A message to the kernel makes the page draw its busy sign and take it away again, which
+costs as much as a picture.
 Rule 5: while playing, pictures are at least `min_interval_s` apart: above the 25 of film people see
 little more, and when the detector runs as fast as it can, the cores belong to it.
 """

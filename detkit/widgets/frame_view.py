@@ -1,8 +1,8 @@
 """`FrameView`: a picture in the browser that says when it is on the screen.
 
-`frame_view.js` confirms a picture, where asked to, once the browser has drawn it, and tells how wide it is there
-and when it is scrolled away, its tab hidden or its cell removed. Rules about when to send are the
-channel's. Knows ipywidgets; never a frame or a result.
+`frame_view.js` confirms a picture, where asked to, once the browser has drawn it; it tells how wide
+the picture is there, and when it is scrolled away, its tab hidden or its cell removed. Rules about
+when to send are the channel's. Knows ipywidgets; never a frame or a result.
 """
 
 from __future__ import annotations
@@ -81,12 +81,15 @@ class FrameView:
             case {"event": "shown", "number": int(number)}:
                 if self.channel.confirm(number, self._clock()):
                     self._on_confirmed()
-            case {"event": "visible", "view": str(view), "visible": bool(visible)}:
-                # A page that does not tell is given all there is.
-                width_px = content.get("width_px")
-                is_width = isinstance(width_px, int) and width_px >= _MIN_WIDTH_PX
-                widest_px = self.image.max_width_px
-                self._looked(view, min(width_px, widest_px) if is_width else widest_px, visible)
+            case {"event": "visible", "view": str(view), "visible": bool(visible), **more}:
+                self._looked(view, self._room_px(more.get("width_px")), visible)
+
+    def _room_px(self, told: object) -> int:
+        """Pixels across a view; a page that does not tell is given all there is."""
+        most_px = int(self.image.max_width_px)
+        if isinstance(told, int) and told >= _MIN_WIDTH_PX:
+            return min(told, most_px)
+        return most_px
 
     def _looked(self, view: str, width_px: int, visible: bool) -> None:
         self._views.pop(view, None)

@@ -36,6 +36,7 @@ class Front:
         self._comms: dict[str, FakeComm] = {}
         self._changed = threading.Condition()
         self._numbers: dict[str, int] = {}
+        self._is_asked: dict[str, bool] = {}
         self._listeners: dict[str, list[Callable[[Any, list[Any]], None]]] = {}
 
     def opened(self, channel: FakeComm) -> None:
@@ -58,8 +59,11 @@ class Front:
                 self.max_unconfirmed, len(self.pictures) - self.num_confirmed
             )
             self._numbers[channel.comm_id] = number
+            self._is_asked[channel.comm_id] = data["state"].get(
+                "must_confirm", self._is_asked.get(channel.comm_id, True)
+            )
             self._changed.notify_all()
-        if self.manner == "fast":
+        if self.manner == "fast" and self._is_asked[channel.comm_id]:
             self.confirm()
 
     def confirm(self) -> None:
