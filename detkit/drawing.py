@@ -196,8 +196,7 @@ def _draw_box(canvas: RGBImage, box: Corners | None, color: Color, width: int) -
     grow = min(width, (min(box.right - box.left, box.bottom - box.top) + 1) // 2)
     rim = max(1, width // 3)
     if box.right - box.left > 4 * width and box.bottom - box.top > 4 * width:
-        _frame(canvas, box, -rim, rim)
-        _frame(canvas, box, grow, rim)
+        _frame(canvas, box, -rim, grow + 2 * rim)
     _frame(canvas, box, 0, max(1, grow), color)
 
 
