@@ -31,6 +31,7 @@ _PACKAGES = (
     ("pyarrow", "Parquet", True),
     ("matplotlib", "figures", True),
     ("ipywidgets", "panels in notebooks", True),
+    ("anywidget", "panels in notebooks", True),
     ("trackers", "tracking in videos", False),
     ("ray", "clusters", False),
 )

@@ -28,6 +28,8 @@ HEAVY = {
     "pandas",
     "matplotlib",
     "ipywidgets",
+    "anywidget",
+    "ray",
     "IPython",
     "PIL.Image",
     "av",
