@@ -42,6 +42,7 @@ _SWITCHES = {
     "YOLO_AUTOINSTALL": "no `pip install` by ultralytics",
     "ORT_DISABLE_TELEMETRY": "no telemetry of ONNX Runtime",
     "OPENVINO_TELEMETRY": "no telemetry of OpenVINO",
+    "RAY_USAGE_STATS_ENABLED": "no usage statistics of Ray",
 }
 
 

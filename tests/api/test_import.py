@@ -29,7 +29,6 @@ HEAVY = {
     "matplotlib",
     "ipywidgets",
     "anywidget",
-    "ray",
     "IPython",
     "PIL.Image",
     "av",
