@@ -15,6 +15,7 @@ from pathlib import Path
 
 import matplotlib as mpl
 
+from benchmarks import repeatability
 from benchmarks.contestants import SCENARIOS
 from benchmarks.headline import full_table, promises, short_table
 from detkit.benchmark import BenchmarkRun
@@ -68,7 +69,9 @@ def generated_files(folder: Path, readme: Path) -> dict[Path, str]:
     """Everything that the results decide, by path."""
     runs = load_results(folder)
     answers = promises(folder, runs)
-    page = f"{HEAD}\n{_prose(full_table(answers))}\n\n{_comparisons(runs)}"
+    page = (
+        f"{HEAD}\n{_prose(full_table(answers))}\n\n{_comparisons(runs)}{repeatability.page(folder)}"
+    )
     files = {folder.parent / "RESULTS.md": page}
     for name, run in runs.items():
         if any(entry.has_numbers for entry in run):
