@@ -11,7 +11,9 @@ writes `benchmarks/results/repeatability.json`.
 from __future__ import annotations
 
 import argparse
+import json
 import time
+from pathlib import Path
 from typing import Any
 
 from benchmarks.measurement import print_table, write_results
@@ -67,6 +69,31 @@ def judged(found: list[Pair]) -> dict[str, Any]:
             "ratios": [[c.speedup.as_json() for c in pair] for pair in verdicts],
         },
     }
+
+
+def page(folder: Path) -> str:
+    """What speaks for the numbers of a folder, for the page of results; empty if nothing does."""
+    lines = []
+    path = folder / "repeatability.json"
+    if path.is_file():
+        facts = json.loads(path.read_text(encoding="utf-8"))
+        counts = [f"{f['agreed']} ({name})" for name, f in facts["contestants"].items()]
+        counts.append(f"{facts['speedup_over_loop']['agreed']} (speed-up over the loop)")
+        lines.append(
+            f"Of {facts['pairs']} times that the same benchmark of {facts['rounds']} rounds ran "
+            f"twice in a row, it said the same {', '.join(counts)} times: "
+            "`python -m benchmarks.repeatability`."
+        )
+    path = folder / "engine_benchmark.json"
+    if path.is_file():
+        facts = json.loads(path.read_text(encoding="utf-8"))["benchmark_harness"]
+        lines.append(
+            f"Measuring itself takes {facts['microseconds_per_query']:.0f} microseconds a query, "
+            f"{facts['share_of_a_10_ms_detection']:.1%} of a detection of 10 ms: "
+            "`python benchmarks/engine_benchmark.py`."
+        )
+    said = "\n".join(f"- {line}" for line in lines)
+    return f"\n## Whether to believe it\n\n{said}\n" if lines else ""
 
 
 def _twice(first: BenchmarkRun, second: BenchmarkRun, name: str) -> Comparison:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import matplotlib as mpl
 
+from benchmarks import repeatability
 from benchmarks.contestants import SCENARIOS
 from benchmarks.headline import full_table, promises, short_table
 from benchmarks.video_report import video_section
@@ -69,9 +70,15 @@ def generated_files(folder: Path, readme: Path) -> dict[Path, str]:
     """Everything that the results decide, by path."""
     runs = load_results(folder)
     answers = promises(folder, runs)
-    page = f"{HEAD}\n{_prose(full_table(answers))}\n\n{_comparisons(runs)}"
-    videos = video_section(folder)
-    page += f"\n{videos}" if videos else ""
+    parts = (
+        f"{HEAD}
+{_prose(full_table(answers))}
+
+{_comparisons(runs)}{repeatability.page(folder)}",
+        video_section(folder),
+    )
+    page = "
+".join(part for part in parts if part)
     files = {folder.parent / "RESULTS.md": page}
     for name, run in runs.items():
         if any(entry.has_numbers for entry in run):

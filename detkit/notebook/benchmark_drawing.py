@@ -29,6 +29,10 @@ STAGE_COLORS = {
 }
 ROW_PX = 34
 WIDTH_PX = 860
+# Names get the room that they need, as far as "ThreadPoolExecutor, one shared model" goes.
+MAX_NAME, NAME_PX, MIN_NAME_PX = 38, 6.9, 120
+# The longest words beside a bar: a number, and "0.97x [0.96, 0.98] no difference".
+WORDS_PX = 275
 
 
 def bar_picture(
@@ -38,17 +42,36 @@ def bar_picture(
     top = 74 + (28 if legend else 0)
     height = top + ROW_PX * len(entries) + 40
     picture = Picture(WIDTH_PX, height)
-    scenario = run.scenario.name.replace("_", " ")
-    heading(picture, title, f"{scenario}, {run.num_images} images a round · {run.machine}")
-    axes = plain_axes(picture, (210, top, WIDTH_PX - 210 - 24, ROW_PX * len(entries)))
+    heading(picture, title, f"{_work_of(run)} · {_machine_of(run)}")
+    names = [shortened(entry.name, MAX_NAME) for entry in entries]
+    left = 24 + max(MIN_NAME_PX, NAME_PX * max(map(len, names))) + 12
+    axes = plain_axes(picture, (left, top, WIDTH_PX - left - 24, ROW_PX * len(entries)))
     axes.set_ylim(len(entries) - 0.5, -0.5)
     axes.yaxis.set_major_locator(NullLocator())
     axes.grid(axis="y", visible=False)
-    for row, entry in enumerate(entries):
-        picture.place_text(
-            shortened(entry.name, 24), 198, top + ROW_PX * (row + 0.5) - 8, align="right"
-        )
+    for row, name in enumerate(names):
+        picture.place_text(name, left - 12, top + ROW_PX * (row + 0.5) - 8, align="right")
     return picture, axes
+
+
+def room_for_words(axes: Axes, longest: float) -> None:
+    """Let the longest bar end where the words beside it still have room."""
+    width = axes.get_position().width * WIDTH_PX
+    axes.set_xlim(0, longest * width / (width - WORDS_PX))
+
+
+def _work_of(run: BenchmarkRun) -> str:
+    """What the contestants were given."""
+    facts = run.entries[0].facts
+    arrival = str(facts.get("scenario", run.scenario.name)).replace("_", " ")
+    model = f" · model {facts['model']}" if "model" in facts else ""
+    return f"{arrival}, {run.num_images} images a round{model}"
+
+
+def _machine_of(run: BenchmarkRun) -> str:
+    """The machine without the list of what its processor can do, which the tables have."""
+    machine = run.machine
+    return f"{machine.processor.split(' (')[0]}, {machine.cores} cores, Python {machine.python}"
 
 
 def plain_axes(picture: Picture, box_px: tuple[float, float, float, float]) -> Axes:

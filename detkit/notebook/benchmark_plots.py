@@ -28,6 +28,7 @@ from detkit.notebook.benchmark_drawing import (
     heading,
     hide_ticks_beyond,
     plain_axes,
+    room_for_words,
     shade,
     side_legend,
     stage_legend,
@@ -70,9 +71,9 @@ def plot_comparison(run: BenchmarkRun, baseline: str | None = None) -> Picture:
         far = rate.value if math.isnan(rate.high) else max(rate.value, rate.high)
         words_beside(axes, far, row, f"{rate.value:.1f}", said)
     ends = [e.images_per_s() for e in entries]
-    # Nearly half of the width is for the words beside the bars.
-    axes.set_xlim(0, 1.8 * max(r.value if math.isnan(r.high) else r.high for r in ends))
-    hide_ticks_beyond(axes, max(r.value if math.isnan(r.high) else r.high for r in ends))
+    longest = max(r.value if math.isnan(r.high) else r.high for r in ends)
+    room_for_words(axes, longest)
+    hide_ticks_beyond(axes, longest)
     return picture
 
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pytest
+from benchmark.simulation import MACHINE
+
+from detkit.benchmark import BenchmarkRun, Entry, Offline, Round
 
 ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.skipif(
@@ -69,3 +73,24 @@ def test_a_trial_run_leaves_the_results_alone(everything: Any, tmp_path: Path) -
     code = f"import os; open({str(told)!r}, 'w').write(os.environ['DETKIT_BENCHMARK_RESULTS'])"
     everything.run([everything.Step("one", ("-c", code), 1.0)], "tiny")
     assert Path(told.read_text()) != ROOT / "benchmarks" / "results"
+
+
+def test_two_runs_that_agree_are_counted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.syspath_prepend(str(ROOT))
+    repeatability = import_module("benchmarks.repeatability")
+    contestants = ("loop", "AsyncDetector")
+
+    def run(*costs: float) -> BenchmarkRun:
+        entries = [
+            Entry(n, tuple(Round(c * (1 + k / 100), 1) for k in range(8)))
+            for n, c in zip(contestants, costs, strict=True)
+        ]
+        return BenchmarkRun(Offline(), MACHINE, tuple(entries), 1)
+
+    pairs = [(run(1.0, 1.1), run(1.0, 1.1)), (run(1.0, 1.1), run(1.0, 2.2))]
+    facts = repeatability.judged(pairs)
+    assert [facts["contestants"][name]["agreed"] for name in contestants] == [2, 1]
+    assert facts["speedup_over_loop"]["agreed"] == 1
+    (tmp_path / "repeatability.json").write_text(json.dumps({"rounds": 8, **facts}))
+    assert "2 (loop), 1 (AsyncDetector), 1 (speed-up" in repeatability.page(tmp_path)
+    assert repeatability.page(tmp_path / "empty") == ""
