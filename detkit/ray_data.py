@@ -44,8 +44,8 @@ def detect_dataset(
 ) -> Any:
     """Detect in many image files on a Ray cluster, lazily.
 
-    Uses the Ray that this process is connected to, else the cluster that `RAY_ADDRESS` names or
-    that runs on this machine, else starts one here that listens on the loopback address only.
+    Uses the Ray that this process is connected to, else the cluster that `RAY_ADDRESS` names, else
+    starts one here that listens on the loopback address only.
 
     Args:
         paths: Paths of images that every node can read, or a `ray.data.Dataset` with a column
@@ -147,17 +147,18 @@ def _check_sendable(make_detector: Callable[[], Any]) -> None:
 
 
 def _connect() -> None:
-    """Join the cluster there is, else start one that nobody outside this machine can reach."""
+    """Join the cluster that is named, else start one that nobody outside this machine can reach."""
     import ray
 
     if ray.is_initialized():
         return
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "warning"}
-    try:
-        ray.init("auto", **quiet)
-    except ConnectionError:
-        with _on_loopback():
-            ray.init("local", include_dashboard=False, _node_ip_address="127.0.0.1", **quiet)
+    if os.environ.get("RAY_ADDRESS"):
+        ray.init(**quiet)
+        return
+    # Not "auto": that also joins what another process on this machine has started for itself.
+    with _on_loopback():
+        ray.init("local", include_dashboard=False, _node_ip_address="127.0.0.1", **quiet)
 
 
 @contextlib.contextmanager

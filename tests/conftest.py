@@ -1,8 +1,9 @@
 """What every test runs under: a watchdog that prints all threads, and no stray error unnoticed.
 
 An error that nobody catches (in a thread, in an event loop, in a finalizer) fails the test it
-happened in, as does a test that hangs. The environment variable `DETKIT_TIER` says how long
-repeated tests repeat: "P" (the default, for every change) or "N" (nightly).
+happened in, as does a test that hangs or that reaches for another machine. The environment
+variable `DETKIT_TIER` says how long repeated tests repeat: "P" (the default, for every change) or
+"N" (nightly).
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import faulthandler
 import gc
 import logging
 import os
+import socket
 import sys
 import threading
 import traceback
@@ -42,6 +44,7 @@ def pytest_configure(config: pytest.Config) -> None:
     global _terminal
     # Output is not captured yet: the dump of a hung test goes where a person sees it.
     _terminal = os.fdopen(os.dup(2), "w")
+    sys.addaudithook(_watch_network)
     config.addinivalue_line("markers", "watchdog(seconds): this test may take so long.")
 
 
@@ -74,6 +77,27 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 def pytest_runtest_logfinish() -> None:
     faulthandler.cancel_dump_traceback_later()
+
+
+_strangers: list[str] = []  # machines other than this one that somebody reached for
+
+
+def _watch_network(event: str, arguments: tuple[Any, ...]) -> None:
+    """An audit hook: what Python code connects to or looks up, in whatever library."""
+    if event == "socket.connect":
+        connection, address = arguments
+        is_stream = connection.type == socket.SOCK_STREAM  # connecting a datagram sends nothing
+        if is_stream and isinstance(address, tuple) and not _is_here(address[0]):
+            _strangers.append(f"a connection to {address[0]}")
+    elif event == "socket.getaddrinfo" and not _is_here(arguments[0]):
+        _strangers.append(f"a look-up of {arguments[0]}")
+
+
+def _is_here(host: object) -> bool:
+    name = host.decode() if isinstance(host, bytes) else host
+    return name in (None, "", "localhost", "::", "0.0.0.0", socket.gethostname()) or (
+        isinstance(name, str) and name.startswith(("127.", "::1", "::ffff:127."))
+    )
 
 
 class _ErrorLog(logging.Handler):
@@ -120,6 +144,8 @@ def stray_errors(
         gc.collect()  # a future that nobody asked complains when it is collected
     for name in ("asyncio", "concurrent.futures"):
         logging.getLogger(name).removeHandler(handler)
+    stray += _strangers
+    _strangers.clear()
     if stray:
         pytest.fail("stray errors:\n" + "\n".join(stray), pytrace=False)
 

@@ -41,6 +41,20 @@ def test_error_in_a_finalizer():
     Falling()
 """
 
+STRANGERS = """
+import socket
+
+def test_that_connects_elsewhere():
+    with socket.socket() as connection:
+        connection.settimeout(0.01)
+        with pytest.raises(OSError):
+            connection.connect(("192.0.2.1", 9))  # an address that belongs to nobody
+
+def test_that_looks_up_a_name():
+    with pytest.raises(OSError):
+        socket.getaddrinfo("name.invalid", 80)
+"""
+
 HANG = """
 @pytest.mark.watchdog(0.5)
 def test_that_hangs():
@@ -78,6 +92,13 @@ def test_a_stray_error_fails_its_test(tmp_path: Path) -> None:
     num_tests = STRAY_ERRORS.count("def test_")
     assert f"{num_tests} passed, {num_tests} errors" in done.stdout, done.stdout
     assert done.stdout.count("\nstray errors:") == num_tests
+
+
+def test_reaching_for_another_machine_fails_its_test(tmp_path: Path) -> None:
+    done = run_pytest(tmp_path, STRANGERS)
+    assert "2 passed, 2 errors" in done.stdout, done.stdout
+    assert "a connection to 192.0.2.1" in done.stdout
+    assert "a look-up of name.invalid" in done.stdout
 
 
 def test_a_hang_ends_the_run_and_prints_every_thread(tmp_path: Path) -> None:
