@@ -70,15 +70,9 @@ def generated_files(folder: Path, readme: Path) -> dict[Path, str]:
     """Everything that the results decide, by path."""
     runs = load_results(folder)
     answers = promises(folder, runs)
-    parts = (
-        f"{HEAD}
-{_prose(full_table(answers))}
-
-{_comparisons(runs)}{repeatability.page(folder)}",
-        video_section(folder),
-    )
-    page = "
-".join(part for part in parts if part)
+    repeated, videos = repeatability.page(folder), video_section(folder)
+    page = f"{HEAD}\n{_prose(full_table(answers))}\n\n{_comparisons(runs)}{repeated}"
+    page += f"\n{videos}" if videos else ""
     files = {folder.parent / "RESULTS.md": page}
     for name, run in runs.items():
         if any(entry.has_numbers for entry in run):
