@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from detkit.errors import DetectorClosed, ItemFailure, UnsupportedSettingError
 from detkit.pipeline.tracking import Tracks, make_tracks
 from detkit.results import DetectionResult
-from detkit.video.frames import Frame
+from detkit.video.frames import Frame, FrameSource
 from detkit.video.read_ahead import ReadAhead
 from detkit.widgets.playing import Orders, Shown, State
 
@@ -148,6 +148,11 @@ class Player:
         """Stop, release the source, end the thread. Idempotent."""
         self._order(is_closed=True)
         self._abandoned.set()
+        frames = self._frames
+        if self._is_live and frames is not None:  # A read of it may be blocked.
+            frames.stop()
+            if isinstance(self._source, FrameSource):
+                self._source.close()
         if threading.current_thread() is not self._thread:
             self._thread.join(_JOIN_TIMEOUT_S)
 
@@ -248,7 +253,8 @@ class Player:
                 if self._is_live
                 else ReadAhead(iter(self._source), _FRAMES_AHEAD)
             )
-        window = 2 * self._detector.max_workers
+        # Waiting for a second live frame would make the first one old.
+        window = 1 if self._is_live else 2 * self._detector.max_workers
         while len(self._pending) < window and not self._orders.is_closed:
             if self._late_error is not None:
                 return
