@@ -12,10 +12,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.contestants import SCENARIOS
+from benchmarks.measurement import RESULTS
 from benchmarks.suite import FULL, QUICK, compare_contestants, prepared, shares
 from detkit.benchmark.tables import remarks, run_table
-
-RESULTS = Path(__file__).resolve().parent / "results"
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -26,12 +25,18 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--model", type=Path, help="a .pt file in place of the sample model")
     parser.add_argument("--images", type=int, help="images in a round")
     parser.add_argument("--rounds", type=int, help="rounds to count")
+    parser.add_argument("--seconds", type=float, help="for all scenarios together")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder for the results")
     given = parser.parse_args(arguments)
 
     size = FULL if given.full else QUICK
     turns = replace(size.turns, rounds=given.rounds or size.turns.rounds)
-    size = replace(size, num_images=given.images or size.num_images, turns=turns)
+    size = replace(
+        size,
+        num_images=given.images or size.num_images,
+        turns=turns,
+        seconds=given.seconds or size.seconds,
+    )
     with prepared(size.num_images, given.model) as setup:
         scenarios = given.only or SCENARIOS
         for scenario, seconds in shares(scenarios, size.seconds).items():

@@ -17,7 +17,9 @@ from typing import Any
 
 from detkit import benchmark
 
-RESULTS = Path(__file__).resolve().parent / "results"
+# Where results go. A trial run that nobody is to read names another folder.
+RESULTS_VARIABLE = "DETKIT_BENCHMARK_RESULTS"
+RESULTS = Path(os.environ.get(RESULTS_VARIABLE) or Path(__file__).resolve().parent / "results")
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,7 @@ def describe_machine() -> dict[str, Any]:
 
 def write_results(name: str, findings: Mapping[str, Any]) -> Path:
     """Write `results/<name>.json` with the machine's description."""
-    RESULTS.mkdir(exist_ok=True)
+    RESULTS.mkdir(exist_ok=True, parents=True)
     path = RESULTS / f"{name}.json"
     text = json.dumps({"machine": describe_machine(), **findings}, indent=2)
     path.write_text(text + "\n")

@@ -1,13 +1,13 @@
-"""What a `VideoPreview` shows in a real browser, and what it costs the detector.
+"""What a `VideoPreview` shows, and what it costs the detector.
 
-    python benchmarks/panel_benchmark.py [--rounds 5] [--seconds 8] [--soak 600]
+    python benchmarks/panel_benchmark.py [--rounds 5] [--seconds 5] [--soak-minutes 10]
 
-Starts JupyterLab on loopback and a headless Chromium, plays 1280 x 720 frames through the embedded
-model at full rate, and measures displayed frames per second, how long a move of a slider takes to
-show, what the panel costs detection when it is visible and when it is scrolled away, and, over
-`--soak` seconds of preview, memory of the kernel and of the page, and the size of the saved
-notebook. Detection without a panel, with a visible and with a hidden one take turns. Writes
-`benchmarks/results/panel_benchmark.json`.
+Plays 1280 x 720 frames through the embedded model at full rate, once before a front that only
+confirms pictures (what the panel itself costs) and once in a headless Chromium with JupyterLab on
+the same cores (what somebody without a graphics card pays in all). Detection without a panel, with
+a visible and with a hidden one take turns; then how long a move of a slider takes to show. With
+`--soak-minutes`, also memory of kernel and page and the size of the saved notebook; a run without
+it keeps the latest. Writes `benchmarks/results/panel_benchmark.json`.
 """
 
 from __future__ import annotations
@@ -18,20 +18,19 @@ import statistics
 import sys
 import tempfile
 import time
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
-
-import nbformat
-import psutil
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from widgets.jupyter_page import ROOT, Lab, NotebookPage, open_browser
+from widgets.jupyter_page import ROOT
 
-from benchmarks.measurement import print_table, write_results
+from benchmarks.measurement import RESULTS, print_table, write_results
+from benchmarks.panel_fronts import PANEL, Chromium, LightFront
 
-SETUP = f"""import itertools, json, time
+SETUP = f"""import itertools, json, threading, time
 from pathlib import Path
 from detkit import AsyncDetector
 from detkit.samples import sample_detector
@@ -65,6 +64,15 @@ preview.parts.speed.value = None
 def memory():
     return int(Path("/proc/self/statm").read_text().split()[1]) * 4096 / 2**20
 
+def panel_seconds():
+    "CPU time of every thread that there would not be, or would rest, without the panel."
+    total = 0
+    for thread in threading.enumerate():
+        if not thread.name.startswith(("detkit-worker", "detkit-player")):
+            fields = Path(f"/proc/self/task/{{thread.native_id}}/stat").read_text().rsplit(")", 1)
+            total += sum(map(int, fields[1].split()[11:13])) / 100
+    return total
+
 def bare_rate(seconds):
     bare.play()
     time.sleep(1)
@@ -79,153 +87,115 @@ def panel_rate(seconds):
     preview.play()
     time.sleep(1)
     channel = preview.view.channel
-    before, started = (preview.num_detected, channel.num_confirmed), time.perf_counter()
+    before = preview.num_detected, channel.num_confirmed, panel_seconds()
+    started = time.perf_counter()
     time.sleep(seconds)
     took = time.perf_counter() - started
-    detected, shown = preview.num_detected - before[0], channel.num_confirmed - before[1]
+    facts = {{
+        "detected": (preview.num_detected - before[0]) / took,
+        "displayed": (channel.num_confirmed - before[1]) / took,
+        "kernel_share": (panel_seconds() - before[2]) / took,
+        "is_hidden": preview.view.is_hidden,
+        "width_px": preview.view.width_px,
+        **preview.numbers(),
+    }}
     preview.pause()
     preview.player.wait_for_rest(5)
-    return detected / took, shown / took, preview.view.is_hidden, preview.numbers()
+    return facts
 
 preview"""
 
-_EXECUTE = """async code => {
-    const session = window.jupyterapp.shell.currentWidget.context.sessionContext.session;
-    const future = session.kernel.requestExecute({ code });
-    let text = '';
-    future.onIOPub = message => {
-        if (message.header.msg_type === 'stream') text += message.content.text;
-        if (message.header.msg_type === 'error') text += message.content.traceback.join('\\n');
-    };
-    await future.done;
-    return text;
-}"""
-
 # Press a key on the confidence slider, and wait until the page has drawn what follows from it.
-_SLIDE = """([panel, key, wanted]) => new Promise(resolve => {
-    const root = document.querySelector(panel);
-    const image = root.querySelector('img');
+_SLIDE = """new Promise(resolve => {{
+    const root = document.querySelector('{panel}');
+    const picture = root.querySelector('canvas');
     const slider = [...root.querySelectorAll('.widget-slider')]
         .find(s => s.innerText.startsWith('Confidence')).querySelector('.noUi-handle');
-    const observer = new MutationObserver(async () => {
-        if (image.alt.endsWith(', 0 objects') !== wanted) return;
+    const observer = new MutationObserver(() => {{
+        if (picture.ariaLabel.endsWith(', 0 objects') !== {wants_none}) return;
         observer.disconnect();
-        await image.decode().catch(() => null);
         requestAnimationFrame(() => resolve(performance.now() - started));
-    });
-    observer.observe(image, { attributes: true });
+    }});
+    observer.observe(picture, {{ attributes: true }});
     slider.focus();
     const started = performance.now();
-    slider.dispatchEvent(new KeyboardEvent('keydown', { key, bubbles: true, cancelable: true }));
-})"""
-_SCROLL = """to => {
-    const notebook = document.querySelector('.jp-WindowedPanel-outer');
-    notebook.scrollTop = to === 'top' ? 0 : notebook.scrollHeight;
-}"""
-PANEL = ".jp-OutputArea .detkit-panel"
+    const key = new KeyboardEvent('keydown', {{ key: '{key}', bubbles: true, cancelable: true }});
+    slider.dispatchEvent(key);
+}})"""
 
 
-class Bench:
-    """One notebook with one preview in it."""
-
-    def __init__(self, page: NotebookPage, browser_processes: list[psutil.Process]) -> None:
-        self.page = page
-        self._browser = browser_processes
-
-    def call(self, expression: str) -> Any:
-        """The value of a Python expression in the kernel."""
-        code = f"import json; print(json.dumps({expression}))"
-        text = self.page.page.evaluate(_EXECUTE, code)
-        try:
-            return json.loads(text)
-        except ValueError:
-            raise RuntimeError(f"the kernel answered: {text[-2000:]}") from None
-
-    def scroll(self, to: str) -> None:
-        """Bring the panel into view ("top") or out of it ("end")."""
-        self.page.page.evaluate(_SCROLL, to)
-        self.page.page.wait_for_timeout(300)
-
-    def slide(self, key: str, wants_none: bool) -> float:
-        """Milliseconds from a key on the confidence slider to the picture that it asks for."""
-        return float(self.page.page.evaluate(_SLIDE, [PANEL, key, wants_none]))
-
-    def page_memory_mb(self) -> tuple[float, float]:
-        """Heap of the page after a collection, and resident memory of all browser processes."""
-        session = self.page.page.context.new_cdp_session(self.page.page)
-        session.send("HeapProfiler.collectGarbage")
-        session.send("Performance.enable")
-        metrics = {m["name"]: m["value"] for m in session.send("Performance.getMetrics")["metrics"]}
-        session.detach()
-        resident = sum(p.memory_info().rss for p in self._browser if p.is_running())
-        return metrics["JSHeapUsedSize"] / 2**20, resident / 2**20
-
-
-def rates(bench: Bench, rounds: int, seconds: float) -> dict[str, Any]:
+def rates(front: LightFront | Chromium, rounds: int, seconds: float) -> dict[str, Any]:
     """Detection without a panel, with a visible one, with one scrolled away, in turns."""
-    bare, visible, hidden, shown, age = [], [], [], [], []
+    alone, visible, hidden = [], [], []
+    core_ms: dict[str, list[float]] = {}
     for turn in range(rounds + 1):
-        bench.scroll("top")
-        alone = bench.call(f"bare_rate({seconds})")
-        seen = bench.call(f"panel_rate({seconds})")
-        bench.scroll("end")
-        unseen = bench.call(f"panel_rate({seconds})")
-        assert not seen[2] and unseen[2], "the panel does not know whether it can be seen"
-        if turn:  # the first round warms up
-            bare.append(alone)
-            visible.append(seen[0] / alone)
-            hidden.append(unseen[0] / alone)
-            shown.append(seen[1])
-            age.append(seen[3]["frame_age_ms"])
+        front.look(True)
+        bare = front.call(f"bare_rate({seconds})")
+        before, started = front.cpu_seconds(), time.perf_counter()
+        seen = front.call(f"panel_rate({seconds})")
+        took, after = time.perf_counter() - started, front.cpu_seconds()
+        front.look(False)
+        unseen = front.call(f"panel_rate({seconds})")
+        assert unseen["is_hidden"] > seen["is_hidden"], "it does not know whether it can be seen"
         print(
-            f"  round {turn}: alone {alone:.1f}/s, visible {seen[0]:.1f}/s and {seen[1]:.1f} "
-            f"shown, hidden {unseen[0]:.1f}/s",
+            f"  round {turn}: alone {bare:.1f}/s, visible {seen['detected']:.1f}/s and "
+            f"{seen['displayed']:.1f} shown, hidden {unseen['detected']:.1f}/s",
             flush=True,
         )
-    bench.scroll("top")
+        if turn:  # the first round warms up
+            alone.append(bare)
+            visible.append(seen)
+            hidden.append(unseen["detected"] / bare)
+            shares = {name: (after[name] - before[name]) / took for name in before}
+            for name, share in {"kernel": seen["kernel_share"], **shares}.items():
+                core_ms.setdefault(name, []).append(1e3 * share / max(seen["displayed"], 0.1))
+    front.look(True)
+    costs = [1 - seen["detected"] / bare for seen, bare in zip(visible, alone, strict=True)]
     return {
-        "detected_per_s_without_panel": round(statistics.median(bare), 1),
-        "displayed_per_s": round(statistics.median(shown), 1),
-        "displayed_per_s_of_each_round": [round(s, 1) for s in shown],
-        "cost_visible": round(1 - statistics.median(visible), 3),
+        "detected_per_s_without_panel": round(statistics.median(alone), 1),
+        "displayed_per_s": round(statistics.median(s["displayed"] for s in visible), 1),
+        "picture_width_px": visible[0]["width_px"],
+        "cost_visible": round(statistics.median(costs), 3),
         "cost_hidden": round(1 - statistics.median(hidden), 3),
+        "core_ms_per_picture": {n: round(statistics.median(v), 1) for n, v in core_ms.items()},
+        "round_trip_ms": round(statistics.median(s["round_trip_ms"] for s in visible)),
+        "displayed_per_s_of_each_round": [round(s["displayed"], 1) for s in visible],
         "cost_of_each_round": [
-            [round(1 - v, 3), round(1 - h, 3)] for v, h in zip(visible, hidden, strict=True)
+            [round(c, 3), round(1 - h, 3)] for c, h in zip(costs, hidden, strict=True)
         ],
     }
 
 
-def slider(bench: Bench, moves: int = 20) -> dict[str, Any]:
+def slider(page: Chromium, moves: int = 20) -> dict[str, Any]:
     """From a key on the confidence slider to the redrawn picture, at rest and at full rate."""
     facts: dict[str, Any] = {}
     for name, action in (("paused", "pause"), ("playing", "play")):
-        bench.call(f"preview.{action}()")
-        bench.page.page.wait_for_timeout(1000)
+        page.call(f"preview.{action}()")
+        time.sleep(1)
         took = sorted(
-            bench.slide(key, wants_none)
+            page.evaluate(_SLIDE.format(panel=PANEL, key=key, wants_none=wants_none))
             for _ in range(moves // 2)
-            for key, wants_none in (("End", True), ("Home", False))
+            for key, wants_none in (("End", "true"), ("Home", "false"))
         )
         facts[f"{name}_median_ms"] = round(statistics.median(took))
         facts[f"{name}_worst_ms"] = round(took[-1])
-    bench.call("preview.pause()")
+    page.call("preview.pause()")
     return facts
 
 
-def soak(bench: Bench, seconds: float, notebook: Path) -> dict[str, Any]:
-    """Memory while the preview plays on, from its second minute at the earliest; and the file."""
-    bench.call("preview.play()")
-    samples = []
+def soak(page: Chromium, minutes: float) -> dict[str, Any]:
+    """Memory while the preview plays on, after a tenth of the time; and the saved notebook."""
+    page.call("preview.play()")
+    samples: list[tuple[float, ...]] = []
     started = time.perf_counter()
-    bench.page.page.wait_for_timeout(min(60.0, seconds / 5) * 1000)
-    while time.perf_counter() - started < seconds:
-        heap, resident = bench.page_memory_mb()
-        minutes = (time.perf_counter() - started) / 60
-        samples.append((minutes, bench.call("memory()"), heap, resident))
+    time.sleep(6 * minutes)
+    while (passed := (time.perf_counter() - started) / 60) < minutes:
+        samples.append((passed, page.call("memory()"), *page.memory_mb()))
         print("  {:.1f} min: kernel {:.0f}, heap {:.1f}, browser {:.0f} MB".format(*samples[-1]))
-        bench.page.page.wait_for_timeout(min(30.0, seconds / 10) * 1000)
-    bench.call("preview.pause()")
-    bench.page.command("docmanager:save")
+        time.sleep(min(20.0, 6 * minutes))
+    displayed = page.call("preview.num_displayed")
+    page.call("preview.pause()")
+    page.run_command("docmanager:save")
     half = len(samples) // 2
     growth = [
         statistics.median(s[n] for s in samples[half:])
@@ -233,53 +203,50 @@ def soak(bench: Bench, seconds: float, notebook: Path) -> dict[str, Any]:
         for n in (1, 2, 3)
     ]
     return {
-        "seconds": seconds,
-        "samples_min_kernel_heap_browser_mb": [[round(v, 1) for v in s] for s in samples],
+        "date": datetime.now(timezone.utc).date().isoformat(),
+        "minutes": minutes,
+        "num_displayed": displayed,
         "kernel_growth_mb": round(growth[0], 1),
         "page_heap_growth_mb": round(growth[1], 2),
         "browser_growth_mb": round(growth[2], 1),
-        "saved_notebook_mb": round(notebook.stat().st_size / 1e6, 2),
+        "saved_notebook_mb": round(page.notebook.stat().st_size / 1e6, 2),
+        "samples_min_kernel_heap_browser_mb": [[round(v, 1) for v in s] for s in samples],
     }
 
 
 def main() -> None:
     """Measure everything, print it, write it."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=8.0, help="of each measurement")
-    parser.add_argument("--soak", type=float, default=600.0, help="seconds of preview; 0: none")
+    parser.add_argument("--rounds", type=int, default=5, help="0: only the soak")
+    parser.add_argument("--seconds", type=float, default=5.0, help="of each measurement")
+    parser.add_argument("--soak-minutes", type=float, default=0.0, help="of preview; 0: none")
     given = parser.parse_args()
-    notebook = nbformat.v4.new_notebook()
-    notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3"}
-    below = nbformat.v4.new_markdown_cell("\n\n".join(["below"] * 120))
-    notebook.cells = [nbformat.v4.new_code_cell(SETUP), below]
-    with tempfile.TemporaryDirectory() as folder:
-        lab = Lab(Path(folder))
-        path = lab.folder / "files" / "preview.ipynb"
-        nbformat.write(notebook, path)
-        before = {p.pid for p in psutil.Process().children(recursive=True)}
+    path = RESULTS / "panel_benchmark.json"
+    known = json.loads(path.read_text()) if path.is_file() else {}
+    findings = {name: facts for name, facts in known.items() if name != "machine"}
+    if given.rounds:
+        light = LightFront(SETUP)
         try:
-            lab.wait_until_up()
-            with open_browser() as browser:
-                page = NotebookPage(browser, lab, path.name)
-                page.run_all()
-                page.page.wait_for_selector(f"{PANEL} img")
-                children = psutil.Process().children(recursive=True)
-                ours = [p for p in children if p.pid not in before and "chrom" in p.name()]
-                bench = Bench(page, ours)
-                findings = {"rates": rates(bench, given.rounds, given.seconds)}
-                findings["slider"] = slider(bench)
-                if given.soak:
-                    findings["soak"] = soak(bench, given.soak, path)
+            findings["kernel_alone"] = rates(light, given.rounds, given.seconds)
         finally:
-            lab.close()
+            light.close()
+    with tempfile.TemporaryDirectory() as folder:
+        page = Chromium(SETUP, Path(folder))
+        try:
+            if given.rounds:
+                findings["in_chromium"] = rates(page, given.rounds, given.seconds)
+                findings["slider"] = slider(page)
+            if given.soak_minutes:
+                findings["soak"] = soak(page, given.soak_minutes)
+        finally:
+            page.close()
     rows = [
-        (f"{g}: {k}", v)
-        for g, facts in findings.items()
-        for k, v in facts.items()
-        if not isinstance(v, list)
+        (f"{group}: {name}", value)
+        for group, facts in findings.items()
+        for name, value in facts.items()
+        if not isinstance(value, list)
     ]
-    print_table("The preview in a browser", ("what", "measured"), rows)
+    print_table("The preview", ("what", "measured"), rows)
     print(f"\nwritten to {write_results('panel_benchmark', findings).name}")
 
 

@@ -2,13 +2,13 @@
 
     python -m benchmarks.table_benchmark
 
-Knows `to_dataframe`; the table is checked against the results before it is timed.
+Writes `benchmarks/results/table_benchmark.json`. Knows `to_dataframe`; the table is checked
+against the results before it is timed.
 """
 
 from __future__ import annotations
 
 import json
-import platform
 import statistics
 import threading
 import time
@@ -16,6 +16,7 @@ import time
 import numpy as np
 import psutil
 
+from benchmarks.measurement import write_results
 from detkit.notebook import from_dataframe, to_dataframe
 from detkit.results import DetectionResult
 
@@ -71,10 +72,9 @@ def main() -> None:
         "boxes": NUM_IMAGES * BOXES_PER_IMAGE,
         "median_s": round(median_s, 3),
         "peak_mb": round(most_bytes / 1e6),
-        "machine": f"{platform.processor() or platform.machine()}, {psutil.cpu_count()} CPUs",
-        "python": platform.python_version(),
     }
     print(json.dumps(said, indent=2))
+    print(f"written to {write_results('table_benchmark', said).name}")
     if median_s > MAX_S or most_bytes > MAX_BYTES:
         raise SystemExit(f"beyond {MAX_S} s or {MAX_BYTES / 1e6:.0f} MB")
 

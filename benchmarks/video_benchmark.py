@@ -37,6 +37,7 @@ from benchmarks.contestants.contract import Found, Setup
 from benchmarks.measurement import Timing, interleave, print_table, write_results
 from benchmarks.processes import ContestantError, RemoteContestant
 from benchmarks.suite import MIN_F1, agreement_of, export_onnx
+from benchmarks.video_facts import bounds, written_video
 from detkit import AsyncDetector
 from detkit.benchmark.machine import usable_cores
 from detkit.pipeline import detect_video
@@ -91,23 +92,32 @@ def compare(scenario: str, setup: Setup, rounds: int) -> dict[str, Any]:
             raise ContestantError(f"nothing to compare: {notes}")
         players = {name: lambda r=r: r.play(0).num_ok for name, r in present.items()}
         timings = interleave(players, rounds)
+    written = {name: written_video(setup.scratch / f"{scenario}-{name}") for name in present}
+    files = {name: file.as_json() for name, file in written.items() if file is not None}
     ratios = {
         name: round(timings[OURS].speedup_over(timing), 3)
         for name, timing in timings.items()
         if name != OURS
     }
-    _print_files(scenario, setup.video.name, timings, ratios)
+    _print_files(scenario, setup.video.name, timings, ratios, files)
+    raw = timings.get("raw_openvino")
     return {
         "frames_per_s": {name: round(timing.per_second, 2) for name, timing in timings.items()},
         "detkit_over": ratios,
         "targets": {other: t for (kind, other), t in TARGETS.items() if kind == scenario},
         "timings": {name: timing.as_json() for name, timing in timings.items()},
+        "written": files,
+        "bounds": {} if raw is None else bounds(setup.video, setup.cores, raw.per_second),
         "notes": notes,
     }
 
 
 def _print_files(
-    scenario: str, video: str, timings: dict[str, Timing], ratios: dict[str, float]
+    scenario: str,
+    video: str,
+    timings: dict[str, Timing],
+    ratios: dict[str, float],
+    files: dict[str, dict[str, Any]],
 ) -> None:
     rows = []
     for name, timing in timings.items():
@@ -118,10 +128,13 @@ def _print_files(
                 f"{timing.per_second:.1f}",
                 f"{ratios[name]:.2f}" if name in ratios else "",
                 "" if target is None else f">= {target}",
+                "{codec} in {container}, {kb_per_frame} kB".format(**files[name])
+                if name in files
+                else "",
             )
         )
-    title = f"{scenario}, {video}"
-    print_table(title, ("contestant", "frames/s", "detkit over it", "target"), rows)
+    header = ("contestant", "frames/s", "detkit over it", "target", "writes, per frame")
+    print_table(f"{scenario}, {video}", header, rows)
 
 
 def files(rounds: int) -> dict[str, Any]:

@@ -31,6 +31,7 @@ _PACKAGES = (
     ("pyarrow", "Parquet", True),
     ("matplotlib", "figures", True),
     ("ipywidgets", "panels in notebooks", True),
+    ("anywidget", "panels in notebooks", True),
     ("trackers", "tracking in videos", False),
     ("ray", "clusters", False),
 )
@@ -41,6 +42,7 @@ _SWITCHES = {
     "YOLO_AUTOINSTALL": "no `pip install` by ultralytics",
     "ORT_DISABLE_TELEMETRY": "no telemetry of ONNX Runtime",
     "OPENVINO_TELEMETRY": "no telemetry of OpenVINO",
+    "RAY_USAGE_STATS_ENABLED": "no usage statistics of Ray",
 }
 
 

@@ -33,7 +33,8 @@ _PALETTE: tuple[Color, ...] = tuple(
 _GOLDEN_RATIO = 0.618033988749895  # Its multiples, modulo 1, never bunch: hues past the palette.
 
 _RIM: Color = (16, 18, 22)
-_RIM_OPACITY = 0.5
+# What half of the rim's colour makes of every level, as OpenCV's tables are laid out.
+_RIM_OVER = ((np.arange(256)[:, None] + _RIM) // 2).astype(np.uint8).reshape(1, 256, 3)
 _MAX_NAME_CHARS = 32
 
 _UNTRACKED: Color = (166, 172, 180)
@@ -195,20 +196,17 @@ def _draw_box(canvas: RGBImage, box: Corners | None, color: Color, width: int) -
     grow = min(width, (min(box.right - box.left, box.bottom - box.top) + 1) // 2)
     rim = max(1, width // 3)
     if box.right - box.left > 4 * width and box.bottom - box.top > 4 * width:
-        _frame(canvas, box, -rim, rim, _RIM, _RIM_OPACITY)
-        _frame(canvas, box, grow, rim, _RIM, _RIM_OPACITY)
+        _frame(canvas, box, -rim, grow + 2 * rim)
     _frame(canvas, box, 0, max(1, grow), color)
 
 
 def _frame(
-    canvas: RGBImage,
-    box: Corners,
-    inset: int,
-    width: int,
-    color: Color,
-    opacity: float = 1.0,
+    canvas: RGBImage, box: Corners, inset: int, width: int, color: Color | None = None
 ) -> None:
-    """Four filled strips: exact in width, where OpenCV's thick lines are rounded and uneven."""
+    """Four filled strips: exact in width, where OpenCV's thick lines are rounded and uneven.
+
+    Without a colour they are a rim through which the picture is seen.
+    """
     height, full_width = canvas.shape[:2]
     left, top = box.left + inset, box.top + inset
     right, bottom = box.right - inset + 1, box.bottom - inset + 1
@@ -218,13 +216,14 @@ def _frame(
         (left, top + width, left + width, bottom - width),
         (right - width, top + width, right, bottom - width),
     ):
-        rows = slice(max(0, y0), min(height, max(0, y1)))
-        columns = slice(max(0, x0), min(full_width, max(0, x1)))
-        if opacity == 1:
-            canvas[rows, columns] = color
+        x0, y0, x1, y1 = max(0, x0), max(0, y0), min(full_width, x1), min(height, y1)
+        if x0 >= x1 or y0 >= y1:
+            continue
+        if color is None:
+            strip = canvas[y0:y1, x0:x1]
+            strip[...] = cv2.LUT(strip, _RIM_OVER)
         else:
-            mixed = canvas[rows, columns] * (1 - opacity) + np.multiply(color, opacity)
-            canvas[rows, columns] = mixed.astype(np.uint8)
+            cv2.rectangle(canvas, (x0, y0), (x1 - 1, y1 - 1), color, cv2.FILLED)
 
 
 def _draw_trails(

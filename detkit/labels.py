@@ -88,39 +88,29 @@ def _choose_place(
     box: Corners, label_w: int, label_h: int, width: int, height: int, taken: npt.NDArray[np.int32]
 ) -> Corners:
     """Where the label covers the least of the labels that are already there."""
-    lefts = (box.left, box.right + 1 - label_w)
-    tops = (box.top - label_h, box.bottom + 1, box.top, box.bottom + 1 - label_h)
-    best, best_overlap = None, 0
-    for top in tops:
-        if not 0 <= top <= height - label_h:
-            continue
-        for left in lefts:
-            x = min(max(0, left), width - label_w)
-            place = Corners(x, top, x + label_w, top + label_h)
-            overlap = _overlap(place, taken)
-            if best is None or overlap < best_overlap:
-                best, best_overlap = place, overlap
-            if overlap == 0:
-                return place
-    if best is None:  # A box taller than the picture leaves room neither above nor below.
-        x = min(max(0, box.left), width - label_w)
-        y = min(max(0, box.top), height - label_h)
-        best = Corners(x, y, x + label_w, y + label_h)
-    return best
+    rows = (box.top - label_h, box.bottom + 1, box.top, box.bottom + 1 - label_h)
+    tops = [top for top in rows if 0 <= top <= height - label_h]
+    if not tops:  # A box taller than the picture leaves room neither above nor below.
+        tops = [min(max(0, box.top), height - label_h)]
+    lefts = [min(max(0, x), width - label_w) for x in (box.left, box.right + 1 - label_w)]
+    places = [Corners(x, top, x + label_w, top + label_h) for top in tops for x in lefts]
+    return places[int(_overlaps(places, taken).argmin())] if len(taken) else places[0]
 
 
-def _overlap(place: Corners, taken: npt.NDArray[np.int32]) -> int:
-    if not len(taken):
-        return 0
-    wide = np.minimum(taken[:, 2], place.right) - np.maximum(taken[:, 0], place.left)
-    high = np.minimum(taken[:, 3], place.bottom) - np.maximum(taken[:, 1], place.top)
-    return int((np.maximum(wide, 0) * np.maximum(high, 0)).sum())
+def _overlaps(places: list[Corners], taken: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
+    """How many pixels of the labels that are there each place would cover."""
+    left, top, right, bottom = np.array(places, dtype=np.int32).T[:, :, None]
+    wide = np.minimum(taken[:, 2], right) - np.maximum(taken[:, 0], left)
+    high = np.minimum(taken[:, 3], bottom) - np.maximum(taken[:, 1], top)
+    areas: npt.NDArray[np.int32] = (np.maximum(wide, 0) * np.maximum(high, 0)).sum(axis=1)
+    return areas
 
 
 def _draw_label(
     canvas: RGBImage, place: Corners, text: str, color: Color, size: int, pad: int
 ) -> None:
-    canvas[place.top : place.bottom, place.left : place.right] = color
+    corner = place.right - 1, place.bottom - 1
+    cv2.rectangle(canvas, (place.left, place.top), corner, color, cv2.FILLED)
     ink = _BLACK if _luminance(color) > _EQUAL_CONTRAST_LUMINANCE else _WHITE
     # Digits and capitals are 0.7 of the size: this baseline centres them.
     middle = (place.top + place.bottom) / 2

@@ -20,7 +20,7 @@ class Progress:
 
     Args:
         total: Number of images; None where nobody knows.
-        unit: What is counted.
+        unit: What is counted; "seconds" for a call that takes as long as it was told to.
     """
 
     def __init__(self, total: int | None, unit: str = "images") -> None:
@@ -40,6 +40,10 @@ class Progress:
         """One image more."""
         self.set(self.num_done + 1, self.num_failed + failed)
 
+    def expect(self, more: int) -> None:
+        """There is more to do than it seemed."""
+        self._bar.total += more
+
     def close(self) -> None:
         """Leave what the bar says last. May be called again.
 
@@ -52,6 +56,29 @@ class Progress:
             _close_widget(self._bar)
             self._handle = None
         self._bar.close()
+
+
+class NoProgress:
+    """Stands in for a `Progress` that nobody wants: says nothing."""
+
+    def set(self, num_done: int, num_failed: int) -> None:
+        """Like that of `Progress`, and so are the others."""
+
+    def add(self, *, failed: bool) -> None:
+        """One more."""
+
+    def expect(self, more: int) -> None:
+        """More to do."""
+
+    def close(self) -> None:
+        """The end."""
+
+
+def shown_if(
+    wanted: bool, total: int | None, unit: str = "images"
+) -> closing[Progress | NoProgress]:
+    """A bar for a `with` statement, or what stands in for it."""
+    return closing(Progress(total, unit) if wanted else NoProgress())
 
 
 def _is_failure(outcome: object) -> bool:
@@ -99,7 +126,9 @@ def _new_bar(total: int | None, unit: str) -> Any:
         # tqdm would start a thread that looks after bars that stand still, and never end it.
         monitor_interval = 0
 
-    options = {"display": False} if _is_widget(tqdm) else {"dynamic_ncols": True}
+    options: dict[str, Any] = {"display": False} if _is_widget(tqdm) else {"dynamic_ncols": True}
+    if unit == "seconds":  # a second a second is no news
+        options["bar_format"] = "{l_bar}{bar}| {n_fmt}/{total_fmt} s [<{remaining}{postfix}]"
     bar = Bar(total=total, unit=f" {unit}", **options)
     bar.set_postfix_str("0 failed", refresh=False)
     return bar

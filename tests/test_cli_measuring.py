@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from pathlib import Path
 
@@ -126,3 +127,17 @@ def test_a_model_that_always_fails_is_exit_1(photos: str, fake_model: FakeDetect
     done = runner.invoke(cli.app, [*TUNE, photos])
     assert done.exit_code == 1
     assert "every image failed with every setting" in done.output
+
+
+@pytest.mark.parametrize("command", [BENCH, TUNE])
+def test_a_full_disk_is_one_line(
+    command: list[str], photos: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(measuring.typer, "echo", full)
+    done = runner.invoke(cli.app, [*command, photos, "--json"])
+    assert done.exit_code == 1, done.output
+    assert "cannot be written: No space left on device" in done.output
+    assert "Traceback" not in done.output

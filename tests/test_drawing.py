@@ -121,7 +121,7 @@ def test_labels_avoid_one_another() -> None:
     first = place(box, 60, 20, 400, 300, np.empty((0, 4), np.int32))
     second = place(box, 60, 20, 400, 300, np.array([first], np.int32))
     assert first == (100, 80, 160, 100)
-    assert labels._overlap(second, np.array([first], np.int32)) == 0
+    assert labels._overlaps([second], np.array([first], np.int32)).tolist() == [0]
 
 
 def test_a_thousand_boxes() -> None:

@@ -16,10 +16,18 @@ import numpy as np
 import pytest
 
 from detkit import AsyncDetector, PartialBatchError, detect_images, detect_multiple_async
-from detkit.pipeline import detect_video
+from detkit.benchmark import benchmark
+from detkit.pipeline import (
+    annotate_video,
+    detect_to_folder,
+    detect_video,
+    detect_videos,
+    sort_inputs,
+)
 from detkit.progress import Progress, counted
 from detkit.testing import FakeDetector, numbered_image
 from detkit.video.frames import Frame
+from detkit.video.sinks import VideoSink
 
 IMAGES = [numbered_image(number) for number in range(20)]
 
@@ -31,6 +39,10 @@ async def _consume(series: Any) -> None:
 
 def frames() -> list[Frame]:
     return [Frame(image, i, i / 25, "clip") for i, image in enumerate(IMAGES)]
+
+
+def two_clips() -> list[list[Frame]]:
+    return [frames()[:10], frames()[10:]]
 
 
 # Every long call, with the answers of image 3 failing.
@@ -45,6 +57,10 @@ CALLS: dict[str, Callable[[AsyncDetector], object]] = {
     "video": lambda d: list(detect_video(d, frames(), progress=True, on_error="yield")),
     "video_async": lambda d: asyncio.run(
         _consume(detect_video(d, frames(), progress=True, on_error="yield"))
+    ),
+    "videos": lambda d: list(detect_videos(d, two_clips(), progress=True, on_error="yield")),
+    "videos_async": lambda d: asyncio.run(
+        _consume(detect_videos(d, two_clips(), progress=True, on_error="yield"))
     ),
 }
 
@@ -123,6 +139,62 @@ def test_a_bar_ends_with_the_series_it_counts() -> None:
     assert next(outcomes) == 0
     outcomes.close()  # type: ignore[attr-defined]
     assert closed == [True]
+
+
+def bar_of(capfd: pytest.CaptureFixture[str]) -> str:
+    """What the only bar said last."""
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert err.count("\n") == 1, "one bar, one line"
+    return err.rstrip().split("\r")[-1]
+
+
+@pytest.fixture
+def clip(tmp_path: Path) -> Path:
+    path = tmp_path / "clip.mp4"
+    with VideoSink(path, 25) as sink:
+        for index in range(12):
+            sink.write(np.full((64, 64, 3), index, np.uint8))
+    return path
+
+
+def test_an_annotated_video_has_one_bar_and_none_unless_it_is_wanted(
+    clip: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with AsyncDetector(FakeDetector(fail_on={3})) as detector:
+        asyncio.run(annotate_video(detector, clip, tmp_path / "quiet.mp4"))
+        assert capfd.readouterr() == ("", "")
+        asyncio.run(annotate_video(detector, clip, tmp_path / "out.mp4", progress=True))
+    last = bar_of(capfd)
+    assert "12/12" in last
+    assert "frames/s" in last
+
+
+def test_a_folder_of_images_and_videos_has_one_bar(
+    clip: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "bad.jpg").write_bytes(b"no picture")
+    cv2.imwrite(str(tmp_path / "good.png"), np.zeros((9, 9, 3), np.uint8))
+    inputs = sort_inputs([str(tmp_path)], tmp_path / "out")
+    with AsyncDetector(FakeDetector()) as detector:
+        asyncio.run(detect_to_folder(detector, inputs, tmp_path / "out", progress=True))
+    assert re.search(r"^14 pictures \[.*pictures/s, 1 failed\]$", bar_of(capfd))
+
+
+def test_tuning_tells_how_much_of_its_time_is_over(capfd: pytest.CaptureFixture[str]) -> None:
+    with AsyncDetector(FakeDetector(delay_s=0.001)) as detector:
+        detector.tune(IMAGES, seconds=1, use_cache=False, progress=True)
+        assert re.search(r"\| ?[01]/1 s \[<.*, 0 failed\]$", bar_of(capfd))
+        detector.tune(IMAGES, seconds=0.1, use_cache=False)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_benchmark_counts_turns(capfd: pytest.CaptureFixture[str]) -> None:
+    with AsyncDetector(FakeDetector()) as detector:
+        benchmark({"a": detector, "b": FakeDetector()}, IMAGES, rounds=3, progress=True)
+        assert re.search(r"8/8 .* turns/s, 0 failed\]$", bar_of(capfd))
+        benchmark({"a": detector}, IMAGES, rounds=2)
+    assert capfd.readouterr() == ("", "")
 
 
 def test_files_are_counted_before_they_are_read(

@@ -10,19 +10,18 @@ import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
 from concurrent.futures import Future
 from operator import length_hint
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Literal
 
 from detkit.api.arguments import SettingsOptions, at_least_one, settings_of
 from detkit.api.batches import BatchCall
 from detkit.api.controls import EngineControls
-from detkit.api.engine import Item
 from detkit.api.flow import iterate_async, iterate_sync
+from detkit.api.futures import submit_for
 from detkit.api.multiple import detect_multiple_async
-from detkit.api.replies import FUTURE_REPLY, Reply
+from detkit.api.replies import FUTURE_REPLY
 from detkit.api.unfinished import Unfinished, keep
-from detkit.detection.abstract import DetectionSettings
 from detkit.errors import ItemFailure
-from detkit.images import RGBImage, validate_image
+from detkit.images import RGBImage
 from detkit.progress import counted, counted_async
 from detkit.results import DetectionResult
 
@@ -30,8 +29,6 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
 __all__ = ["AsyncDetector", "SettingsOptions", "detect_multiple_async"]
-
-F = TypeVar("F", "Future[DetectionResult]", "asyncio.Future[DetectionResult]")
 
 
 class AsyncDetector(EngineControls):
@@ -55,9 +52,6 @@ class AsyncDetector(EngineControls):
             `DroppedError`.
         hang_timeout_s: A call of the detector that takes longer than this ends with
             `WorkerHungError` and its worker is replaced. None (the default): wait for ever.
-        num_threads: CPU threads of all workers together, divided among them by detectors that can
-            tell their library, as `YOLOv8Detector` does. None: what the detector was loaded with,
-            else all cores that the process may use. More workers than threads share them.
         num_threads: CPU threads of all workers together, divided among them by detectors that can
             tell their library, as `YOLOv8Detector` does. None: what the detector was loaded with,
             else all cores that the process may use. More workers than threads share them.
@@ -110,16 +104,16 @@ class AsyncDetector(EngineControls):
         loop = asyncio.get_running_loop()
         replies = self._replies(loop)
         future: asyncio.Future[DetectionResult] = loop.create_future()
-        item = self._item(image, settings_of(settings), None, replies, future)
+        item = self._engine.item(image, settings_of(settings), None, replies, future)
         replies.send(item, self.default_batch_size * self.max_workers)
         timer = None
         if timeout_s is not None:
-            timer = loop.call_later(timeout_s, self._engine.expire, (item,), timeout_s)
+            timer = loop.call_later(timeout_s, self._engine.ledger.expire, (item,), timeout_s)
         replies.expect()
         try:
             return await future
         except (asyncio.CancelledError, GeneratorExit):
-            self._engine.cancel((item,))
+            self._engine.ledger.cancel((item,))
             raise
         finally:
             replies.arrived()
@@ -156,9 +150,9 @@ class AsyncDetector(EngineControls):
         """
         self._engine.check_open(waits=False)
         future: Future[DetectionResult] = Future()
-        item = self._item(image, settings_of(settings), None, FUTURE_REPLY, future)
+        item = self._engine.item(image, settings_of(settings), None, FUTURE_REPLY, future)
         self._engine.wait_for_space()
-        self._track(item, future)
+        submit_for(future, item, self._engine)
         return future
 
     # -- many images --------------------------------------------------------------------------
@@ -240,6 +234,7 @@ class AsyncDetector(EngineControls):
 
         Args:
             images: Consumed only as fast as results are taken; at most `max_in_flight` ahead.
+                Asked on your thread: a result waits while a slow one is asked (`stream`: never).
             ordered: Input order (the default), or as they are finished.
             max_in_flight: Most images between input and output. None: enough to keep the
                 workers busy, `2 * max_workers * default_batch_size`, at most `max_queue_size`.
@@ -258,7 +253,8 @@ class AsyncDetector(EngineControls):
         chosen = settings_of(settings)
 
         def start(image: RGBImage, future: Future[DetectionResult]) -> None:
-            self._track(self._item(image, chosen, None, FUTURE_REPLY, future), future)
+            item = self._engine.item(image, chosen, None, FUTURE_REPLY, future)
+            submit_for(future, item, self._engine)
 
         window, unfinished = self._window(max_in_flight), Unfinished(self._remember)
         outcomes = iterate_sync(start, images, window, ordered, on_error, unfinished)
@@ -284,7 +280,8 @@ class AsyncDetector(EngineControls):
 
         def start(image: RGBImage, future: asyncio.Future[DetectionResult]) -> None:
             replies = self._replies(future.get_loop())
-            self._track(self._item(image, chosen, None, replies, future), future)
+            item = self._engine.item(image, chosen, None, replies, future)
+            submit_for(future, item, self._engine)
 
         window, unfinished = self._window(max_in_flight), Unfinished(self._remember)
         outcomes = iterate_async(
@@ -293,29 +290,6 @@ class AsyncDetector(EngineControls):
         return counted_async(outcomes, length_hint(images) or None) if progress else outcomes
 
     # -- inside -------------------------------------------------------------------------------
-
-    def _item(
-        self,
-        image: RGBImage,
-        settings: DetectionSettings,
-        batch_size: int | None,
-        reply: Reply,
-        token: Any,
-    ) -> Item:
-        image = validate_image(image)
-        return Item(image, self._engine.key(image, settings, batch_size), reply, token)
-
-    def _track(self, item: Item, future: F) -> None:
-        """Submit; cancelling the future cancels the item, also in the middle of this."""
-        engine = self._engine
-
-        def give_up(done: F) -> None:
-            if done.cancelled() and engine.cancel((item,)) and isinstance(done, Future):
-                # Those who wait for several futures hear of a cancelled one only through this.
-                done.set_running_or_notify_cancel()
-
-        future.add_done_callback(give_up)
-        engine.submit((item,))
 
     def _window(self, max_in_flight: int | None) -> int:
         if max_in_flight is not None:

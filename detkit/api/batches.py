@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
-from detkit.api.engine import Engine, Item
+from detkit.api.engine import Engine
+from detkit.api.ledger import Item
 from detkit.api.replies import Collector, LoopReplies
 from detkit.api.waiting import HEARTBEAT_S, wait_for
 from detkit.api.workers import Failed
@@ -24,7 +25,7 @@ from detkit.errors import (
     Stage,
     describe,
 )
-from detkit.images import RGBImage, validate_image
+from detkit.images import RGBImage
 from detkit.progress import Progress
 from detkit.results import DetectionResult
 
@@ -83,10 +84,10 @@ class BatchCall:
         try:
             self._submit()
             if not wait_for(wait, timeout_s):
-                self._engine.expire(self._items, timeout_s or 0.0)
+                self._engine.ledger.expire(self._items, timeout_s or 0.0)
                 wait_for(wait)
         except BaseException:
-            self._engine.cancel(self._items)
+            self._engine.ledger.cancel(self._items)
             raise
         finally:
             self._items = []
@@ -107,7 +108,7 @@ class BatchCall:
         loop = asyncio.get_running_loop()
         timer = None
         if timeout_s is not None:
-            timer = loop.call_later(timeout_s, self._engine.expire, self._items, timeout_s)
+            timer = loop.call_later(timeout_s, self._engine.ledger.expire, self._items, timeout_s)
         bar = Progress(len(self._images)) if progress else None
         if bar is not None:
             self._show_until(done, bar)
@@ -115,7 +116,7 @@ class BatchCall:
             self._submit()
             await done
         except BaseException:
-            self._engine.cancel(self._items)
+            self._engine.ledger.cancel(self._items)
             raise
         finally:
             self._items = []
@@ -184,13 +185,14 @@ class BatchCall:
         items: list[Item] = []
         for index, given in enumerate(self._images):
             try:
-                image = validate_image(given)
-                key = self._engine.key(image, self._settings, self._batch_size)
+                item = self._engine.item(
+                    given, self._settings, self._batch_size, self._collector, index
+                )
             except (InvalidImageError, DetectorContractError) as error:
                 stage: Stage = "validate" if isinstance(error, InvalidImageError) else "detect"
                 self._failures[index] = ItemFailure(index, stage, error)
             else:
-                items.append(Item(image, key, self._collector, index))
+                items.append(item)
         return items
 
 

@@ -129,6 +129,7 @@ class EngineControls:
         seconds: float = 20.0,
         goal: str = "throughput",
         use_cache: bool = True,
+        progress: bool = False,
     ) -> Any:
         """Find the setting that is best on this machine for images like these.
 
@@ -140,6 +141,7 @@ class EngineControls:
             seconds: How long to search, in seconds.
             goal: "throughput", "latency" or like "fps>=30".
             use_cache: Whether an earlier answer to the same question may be taken after a check.
+            progress: Whether to show a bar: seconds left, images measured, failures.
 
         Returns:
             A `detkit.benchmark.TuneReport`: `print` it for one sentence of advice.
@@ -151,7 +153,9 @@ class EngineControls:
             DetectorClosed: After shutdown.
         """
         self._engine.check_open()
-        return registered_tuner()(self, images, seconds=seconds, goal=goal, use_cache=use_cache)
+        return registered_tuner()(
+            self, images, seconds=seconds, goal=goal, use_cache=use_cache, progress=progress
+        )
 
     def statistics(self) -> EngineStatistics:
         """Counters, queue, batch sizes, latencies and throughput, as one frozen snapshot."""

@@ -3,24 +3,25 @@
 Both iterators follow one rule: before each result is handed out one more image is taken in, and
 further ones as long as there is nothing to hand out and the window has room. So the workers stay
 fed however slow the consumer is, and memory stays bounded however fast the source.
+
+The blocking one asks the source on the consumer's own thread. So it looks whether asking takes
+longer than all work in the window; then the source is what everything waits for, and what is
+finished is handed out before it is asked again. What is finished while it is being asked has to
+wait: only the asynchronous one, which reads on a thread of its own, hands that out at once.
 Knows futures and iterators; never the engine itself.
 """
 
 from __future__ import annotations
 
 import asyncio
-import atexit
-import os
 import queue
-import threading
-import time
-import weakref
 from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from typing import Any, Literal, NamedTuple, TypeAlias
 
+from detkit.api.reader import as_async
 from detkit.api.replies import LoopReplies
 from detkit.api.unfinished import Unfinished
 from detkit.api.waiting import wait_for
@@ -33,9 +34,6 @@ OnError = Literal["raise", "yield"]
 # future is in the window before the image is in the engine.
 StartSync: TypeAlias = Callable[[RGBImage, "Future[DetectionResult]"], None]
 StartAsync: TypeAlias = Callable[[RGBImage, "asyncio.Future[DetectionResult]"], None]
-
-# A source read on its own thread runs this many images ahead of what the window has asked for.
-_READ_AHEAD = 2
 
 
 class _Entry(NamedTuple):
@@ -71,12 +69,17 @@ def iterate_sync(
     finished: queue.SimpleQueue[_Entry] = queue.SimpleQueue()
     chosen: list[_Entry] = []
     source_error: BaseException | None = None
-    num_in, is_exhausted = 0, False
+    num_in, is_exhausted, is_source_slow = 0, False, False
 
     def take_one_in() -> None:
-        nonlocal num_in, is_exhausted, source_error
+        nonlocal num_in, is_exhausted, is_source_slow, source_error
+        latest = pending[-1].future if pending else None
+        if latest is not None and latest.done():
+            latest = None  # nobody was at work: how long this takes says nothing
         try:
             image = next(source)
+            if latest is not None:
+                is_source_slow = latest.done()
         except StopIteration:
             is_exhausted = True
         except Exception as error:  # noqa: BLE001  what came before it is finished first
@@ -89,8 +92,13 @@ def iterate_sync(
             if not ordered:
                 entry.future.add_done_callback(lambda _: finished.put(entry))
 
+    def has_room() -> bool:
+        return not is_exhausted and len(pending) < window
+
     def is_ready() -> bool:
-        return pending[0].future.done() if ordered else not finished.empty()
+        if not ordered:
+            return not finished.empty()
+        return bool(pending) and pending[0].future.done()
 
     def wait_for_next(timeout_s: float) -> bool:
         try:
@@ -104,9 +112,9 @@ def iterate_sync(
 
     try:
         while True:
-            if not is_exhausted and len(pending) < window:
+            if has_room() and not (is_source_slow and is_ready()):
                 take_one_in()
-            while not is_exhausted and len(pending) < window and not is_ready():
+            while has_room() and not is_ready():
                 take_one_in()
             if not pending:
                 break
@@ -158,7 +166,7 @@ async def iterate_async(
     """See `AsyncDetector.stream`."""
     loop = asyncio.get_running_loop()
     replies = replies_of(loop)
-    source, close_source = _as_async(images, loop)
+    source, close_source = as_async(images, loop)
     news = asyncio.Event()
     pending: deque[_Entry] = deque()
     arrival: asyncio.Future[RGBImage] | None = None
@@ -223,105 +231,3 @@ async def iterate_async(
 async def _next_of(source: AsyncIterator[RGBImage]) -> RGBImage:
     """The built-in `anext` as a coroutine, which a task can be made of."""
     return await source.__anext__()
-
-
-def _as_async(
-    images: Iterable[RGBImage] | AsyncIterable[RGBImage], loop: asyncio.AbstractEventLoop
-) -> tuple[AsyncIterator[RGBImage], Callable[[], None]]:
-    """An asynchronous iterator over `images`, and what ends it early."""
-    if isinstance(images, AsyncIterable):
-        return images.__aiter__(), lambda: None
-    if isinstance(images, (list, tuple)):
-        return _at_hand(images), lambda: None
-    reader = _Reader(iter(images), loop)
-    return reader, reader.close
-
-
-async def _at_hand(images: Iterable[RGBImage]) -> AsyncIterator[RGBImage]:
-    for image in images:
-        yield image
-
-
-class _Reader:
-    """Reads a plain iterator on a thread of its own, a little ahead of the loop that asks."""
-
-    def __init__(self, source: Iterator[RGBImage], loop: asyncio.AbstractEventLoop) -> None:
-        self._source = source
-        self._loop = loop
-        self._room = threading.Semaphore(_READ_AHEAD)
-        self._is_closed = False
-        self._arrived: deque[tuple[RGBImage | None, BaseException | None]] = deque()
-        self._news = asyncio.Event()
-        self._thread = threading.Thread(target=self._read, name="detkit-reader", daemon=True)
-        _live_readers.add(self)
-        self._thread.start()
-
-    def __aiter__(self) -> _Reader:
-        return self
-
-    async def __anext__(self) -> RGBImage:
-        while not self._arrived:
-            self._news.clear()
-            await self._news.wait()
-        image, error = self._arrived.popleft()
-        if error is not None:
-            self._arrived.append((None, error))  # it stays the end, however often one asks
-            raise error
-        self._room.release()
-        assert image is not None
-        return image
-
-    def close(self) -> None:
-        """Let the thread end after the image it is reading; does not wait for that."""
-        self._is_closed = True
-        self._room.release()
-
-    def join(self, timeout_s: float) -> None:
-        """Wait for the thread."""
-        self._thread.join(timeout_s)
-
-    def _read(self) -> None:
-        try:
-            while True:
-                self._room.acquire()
-                if self._is_closed:
-                    return
-                try:
-                    arrived = next(self._source), None
-                except StopIteration:
-                    self._post((None, StopAsyncIteration()))
-                    return
-                except BaseException as error:  # noqa: BLE001  told to whoever reads
-                    self._post((None, error))
-                    return
-                self._post(arrived)
-                del arrived
-        finally:
-            close = getattr(self._source, "close", None)
-            if close is not None:
-                close()
-
-    def _post(self, arrived: tuple[RGBImage | None, BaseException | None]) -> None:
-        self._arrived.append(arrived)
-        try:
-            self._loop.call_soon_threadsafe(self._news.set)
-        except RuntimeError:  # the loop was closed: nobody reads any more
-            self._is_closed = True
-
-
-_live_readers: weakref.WeakSet[_Reader] = weakref.WeakSet()
-
-if hasattr(os, "register_at_fork"):
-    # The threads stay in the parent, one of them perhaps with its lock held.
-    os.register_at_fork(after_in_child=_live_readers.clear)
-
-
-@atexit.register
-def _close_readers() -> None:
-    """A daemon thread inside a native read at the end of the interpreter can abort it."""
-    deadline = time.monotonic() + 1.0
-    readers = list(_live_readers)
-    for reader in readers:
-        reader.close()
-    for reader in readers:
-        reader.join(max(0.0, deadline - time.monotonic()))

@@ -13,7 +13,7 @@ import threading
 import weakref
 from collections.abc import Hashable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -23,6 +23,9 @@ from detkit.images import RGBImage
 from detkit.results import DetectionResult
 
 logger = logging.getLogger("detkit")
+
+# What a detector says of itself, or what it raised when it was asked.
+Facts: TypeAlias = "dict[str, Any] | Exception"
 
 
 class Replica:
@@ -178,10 +181,13 @@ class DetectorFacts:
         return bool(getattr(self.detector, "is_loaded", True))
 
     @property
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> Facts:
         """Metadata that belongs to every result."""
-        name = getattr(self.detector, "model_name", None) or type(self.detector).__name__
-        names = getattr(self.detector, "class_names", None)
+        try:
+            name = getattr(self.detector, "model_name", None) or type(self.detector).__name__
+            names = getattr(self.detector, "class_names", None)
+        except Exception as error:  # noqa: BLE001  told with each result
+            return error
         return {"class_names": names if names is not None else {}, "model": name}
 
     @property

@@ -5,11 +5,16 @@ One thread per engine, started only where a bound was set, asleep until the earl
 
 from __future__ import annotations
 
+import logging
 import sys
 import threading
 import time
 import traceback
 from typing import Any
+
+from detkit.api.thread_owner import own_this_thread
+
+logger = logging.getLogger("detkit")
 
 
 class Watchdog:
@@ -32,10 +37,13 @@ class Watchdog:
         """A worker entered the detector."""
         with self._lock:
             if self.thread is None:
-                self.thread = threading.Thread(
-                    target=self._watch, name="detkit-watchdog", daemon=True
-                )
-                self.thread.start()
+                thread = threading.Thread(target=self._watch, name="detkit-watchdog", daemon=True)
+                try:
+                    thread.start()
+                except RuntimeError as error:  # the system gives none: perhaps for the next call
+                    logger.warning("no thread for the watchdog: %s", error)
+                    return
+                self.thread = thread
             self._changed.notify()
 
     def look_locked(self) -> None:
@@ -43,7 +51,7 @@ class Watchdog:
         self._changed.notify()
 
     def _watch(self) -> None:
-        self._pool.own_this_thread()
+        own_this_thread(self._pool)
         while True:
             with self._lock:
                 overdue = self._overdue_locked()

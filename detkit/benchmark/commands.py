@@ -12,7 +12,7 @@ from typing import Any
 from detkit.api.async_detector import AsyncDetector
 from detkit.benchmark.instruments import Instruments
 from detkit.benchmark.rounds import Sample, load_sample
-from detkit.benchmark.runner import benchmark
+from detkit.benchmark.runner import INTERRUPTED, benchmark
 from detkit.benchmark.scenarios import Offline, Scenario
 from detkit.benchmark.tables import Table, remarks, run_table, stage_table, tune_table
 from detkit.benchmark.tune_report import TuneReport
@@ -34,6 +34,11 @@ class CommandOutput:
     lines: tuple[str, ...]
     facts: Mapping[str, Any]
     has_numbers: bool = True
+
+    @property
+    def was_interrupted(self) -> bool:
+        """Whether Ctrl-C ended it early."""
+        return INTERRUPTED in self.lines
 
 
 def bench(
@@ -69,6 +74,7 @@ def bench(
             scenario or Offline(),
             rounds=rounds,
             max_seconds=max_seconds,
+            keep_on_interrupt=True,
             instruments=instruments,
         )
     tables = (run_table(run), stage_table(run))
@@ -108,6 +114,7 @@ def tune_settings(
             seconds=seconds,
             goal=goal,
             use_cache=use_cache,
+            keep_on_interrupt=True,
             instruments=instruments,
         )
     lines = [report.advice, *report.notes]

@@ -22,10 +22,14 @@ from detkit.benchmark.rounds import Loader, Round, Sample, load_sample, play_rou
 from detkit.benchmark.runs import BenchmarkRun, Entry
 from detkit.benchmark.scenarios import Offline, Scenario
 from detkit.errors import describe
+from detkit.progress import NoProgress, Progress, shown_if
 
 # With 20 rounds of a noisy machine (3 % jitter, one round in twenty disturbed) a contestant
 # that is 10 % slower is found slower in 99 of 100 trials, with 10 rounds in 80.
 DEFAULT_ROUNDS = 20
+
+# The note of a run or a report that Ctrl-C ended early.
+INTERRUPTED = "interrupted: what was measured until then"
 
 # Plays one round; the argument seeds what is random in it, alike for all contestants.
 Player = Callable[[int], Round]
@@ -41,12 +45,15 @@ class Turns:
         max_seconds: Stop after the round in which so much time has passed, in seconds; at
             least one round is played.
         seed: Of everything random.
+        keep_on_interrupt: Whether Ctrl-C stops after the last whole round, if there is one, in
+            place of an exception.
     """
 
     rounds: int = DEFAULT_ROUNDS
     warm_up: int = 1
     max_seconds: float | None = None
     seed: int = 0
+    keep_on_interrupt: bool = False
 
     def __post_init__(self) -> None:
         if self.rounds < 1:
@@ -64,7 +71,9 @@ def benchmark(
     warm_up: int = 1,
     max_seconds: float | None = None,
     seed: int = 0,
+    keep_on_interrupt: bool = False,
     load: Loader = load_sample,
+    progress: bool = False,
     instruments: Instruments | None = None,
     machine: Machine | None = None,
 ) -> BenchmarkRun:
@@ -79,7 +88,10 @@ def benchmark(
         warm_up: Rounds before that are not.
         max_seconds: Stop early after so much time, in seconds. The run notes it.
         seed: Of random arrivals.
+        keep_on_interrupt: Whether Ctrl-C ends the run with the whole rounds so far, which it
+            notes, in place of an exception.
         load: Makes an image of a sample.
+        progress: Whether to show a bar: turns, how many failed altogether, and the time left.
         instruments: Clocks and memory; the machine's own by default.
         machine: What is written down; this one by default.
 
@@ -114,10 +126,11 @@ def benchmark(
         {name: partial(play, name) for name in made},
         meets,
         len(samples),
-        Turns(rounds, warm_up, max_seconds, seed),
+        Turns(rounds, warm_up, max_seconds, seed, keep_on_interrupt),
         facts={name: contestant.facts for name, contestant in made.items()},
         clock=tools.clock,
         machine=machine,
+        progress=progress,
     )
 
 
@@ -130,6 +143,7 @@ def take_turns(
     facts: Mapping[str, Mapping[str, Any]] | None = None,
     clock: Callable[[], float] | None = None,
     machine: Machine | None = None,
+    progress: bool = False,
 ) -> BenchmarkRun:
     """Let players that may live in other processes take turns.
 
@@ -141,21 +155,30 @@ def take_turns(
         facts: Settings by name, written down.
         clock: For `turns.max_seconds`.
         machine: What is written down.
+        progress: As for `benchmark`.
 
     Returns:
         As `benchmark`.
     """
     now = clock or Instruments().clock
-    log = _Log(players)
-    for number in range(turns.warm_up):
-        log.warm_up(turns.seed - 1 - number)
-    started = now()
-    for number in range(turns.rounds):
-        log.play(number, turns.seed + number)
-        passed = now() - started
-        if turns.max_seconds is not None and passed >= turns.max_seconds:
-            log.stopped_early(number + 1, turns.rounds, passed)
-            break
+    with shown_if(progress, (turns.warm_up + turns.rounds) * len(players), "turns") as bar:
+        log = _Log(players, bar)
+        for number in range(turns.warm_up):
+            log.warm_up(turns.seed - 1 - number)
+        started = now()
+        for number in range(turns.rounds):
+            try:
+                log.play(number, turns.seed + number)
+            except KeyboardInterrupt:
+                if not turns.keep_on_interrupt or number == 0:
+                    raise
+                log.interrupted(number)
+                break
+            passed = now() - started
+            is_over = turns.max_seconds is not None and passed >= turns.max_seconds
+            if is_over and number + 1 < turns.rounds:
+                log.stopped_early(number + 1, turns.rounds, passed)
+                break
     return BenchmarkRun(
         scenario=scenario,
         machine=machine or describe_machine(),
@@ -181,8 +204,9 @@ def order_of_round(names: Sequence[str], number: int) -> list[str]:
 class _Log:
     """Calls the players and keeps what came of it."""
 
-    def __init__(self, players: Mapping[str, Player]) -> None:
+    def __init__(self, players: Mapping[str, Player], bar: Progress | NoProgress) -> None:
         self._players = dict(players)
+        self._bar = bar
         self._rounds: dict[str, list[Round | None]] = {name: [] for name in players}
         self._errors: dict[str, str] = {}
         self.notes: list[str] = []
@@ -205,6 +229,12 @@ class _Log:
             f"stopped after {done} of {planned} rounds: {seconds:.0f} s had passed{short}"
         )
 
+    def interrupted(self, done: int) -> None:
+        """Keep the whole rounds."""
+        for rounds in self._rounds.values():
+            del rounds[done:]
+        self.notes.append(INTERRUPTED)
+
     def entries(
         self, scenario: Scenario, facts: Mapping[str, Mapping[str, Any]]
     ) -> tuple[Entry, ...]:
@@ -226,8 +256,11 @@ class _Log:
 
     def _play_one(self, name: str, seed: int) -> Round | None:
         try:
-            return self._players[name](seed)
+            played = self._players[name](seed)
+            self._bar.add(failed=False)
+            return played
         except Exception as error:  # noqa: BLE001  one contestant must not end the others' run
+            self._bar.add(failed=True)
             self._errors[name] = describe(error)
             self.notes.append(f"{name} dropped out: {describe(error)}")
             return None

@@ -102,12 +102,18 @@ class Search:
         self.num_rounds = 0
         self._still_racing: list[Point] = []
         self.too_dear: list[Choice] = []
+        self.was_interrupted = False
 
-    def run(self) -> None:
-        """Explore, then race."""
-        self._explore()
-        if any(p.images_per_s > 0 for p in self.points.values()):
-            self._race()
+    def run(self, *, keep_on_interrupt: bool = False) -> None:
+        """Explore, then race; Ctrl-C may end it like the end of its time, once something works."""
+        try:
+            self._explore()
+            if any(p.images_per_s > 0 for p in self.points.values()):
+                self._race()
+        except KeyboardInterrupt:
+            if not keep_on_interrupt or self.best() is None:
+                raise
+            self.was_interrupted = True
 
     @property
     def elapsed_s(self) -> float:
@@ -276,10 +282,10 @@ class Search:
     # -- measuring ----------------------------------------------------------------------------
 
     def _try(self, choice: Choice) -> Measurement:
-        point = self.points.setdefault(choice, Point(choice))
-        rates = [p.images_per_s for p in self.points.values() if p.tries and p.images_per_s > 0]
+        rates = [p.images_per_s for p in self.points.values() if p.images_per_s > 0]
         waves = math.ceil(self._try_s * max(rates, default=0.0) / choice.in_flight)
         made = self._measure(choice, max(1, waves) * choice.in_flight)
+        point = self.points.setdefault(choice, Point(choice))
         point.tries.append(made)
         return made
 

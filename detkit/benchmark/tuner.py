@@ -18,6 +18,7 @@ from detkit.benchmark.choices import (
     BATCH_SIZES,
     Choice,
     Goal,
+    Measurement,
     Space,
     Variant,
     default_workers,
@@ -28,11 +29,13 @@ from detkit.benchmark.instruments import Instruments
 from detkit.benchmark.intervals import Interval, median_interval
 from detkit.benchmark.labels import label_of
 from detkit.benchmark.machine import Machine, describe_machine
-from detkit.benchmark.search import Point, Search
+from detkit.benchmark.runner import INTERRUPTED
+from detkit.benchmark.search import Measure, Point, Search
 from detkit.benchmark.trials import Trials, can_use_workers, ways_to_load
 from detkit.benchmark.tune_cache import cache_file, recall, remember
 from detkit.benchmark.tune_report import TunePoint, TuneReport, TuningError
 from detkit.images import RGBImage, validate_image
+from detkit.progress import NoProgress, Progress, shown_if
 
 # A remembered answer is trusted while its setting runs within this of its old speed. A new
 # model of the same name, a busier machine or another power plan all show as more.
@@ -52,6 +55,8 @@ def tune(
     options: Mapping[str, Sequence[Any]] | None = None,
     num_callers: int = 1,
     use_cache: bool = True,
+    keep_on_interrupt: bool = False,
+    progress: bool = False,
     instruments: Instruments | None = None,
 ) -> TuneReport:
     """Find the setting that suits this detector, these images and this machine.
@@ -81,6 +86,9 @@ def tune(
         num_callers: With "latency": how many callers wait for single images at once.
         use_cache: Whether an earlier answer to the same question may be taken after one check,
             and this one kept.
+        keep_on_interrupt: Whether Ctrl-C ends the search with the best so far, once something was
+            measured, in place of an exception.
+        progress: Whether to show a bar: seconds left, images measured, failures.
         instruments: Clocks; the machine's own by default.
 
     Returns:
@@ -113,7 +121,12 @@ def tune(
     with Trials(detector, checked, wanted, make, num_callers, tools) as trials:
         report = _recalled(recall(path), trials) if use_cache else None
         if report is None:
-            report = _search(detector, trials, space, wanted, seconds, tools, machine)
+            with shown_if(progress, math.ceil(seconds), "seconds") as bar:
+                measure = _watched(trials.measure, bar, seconds, tools.clock)
+                search = _search(
+                    detector, measure, space, wanted, seconds, tools, keep_on_interrupt
+                )
+            report = _report(detector, trials, search, wanted, seconds, machine)
             if use_cache and report.is_decided:
                 remember(path, report)
     return replace(report, detector=detector, make=make)
@@ -121,17 +134,28 @@ def tune(
 
 def _search(
     detector: AsyncDetector,
-    trials: Trials,
+    measure: Measure,
     space: Space,
     goal: Goal,
     seconds: float,
     tools: Instruments,
-    machine: Machine,
-) -> TuneReport:
+    keep_on_interrupt: bool,
+) -> Search:
     today = Choice(detector.max_workers, detector.default_batch_size)
     witnesses = (today,) if today in space.all() else ()
-    search = Search(space, goal, trials.measure, tools.clock, seconds, witnesses)
-    search.run()
+    search = Search(space, goal, measure, tools.clock, seconds, witnesses)
+    search.run(keep_on_interrupt=keep_on_interrupt)
+    return search
+
+
+def _report(
+    detector: AsyncDetector,
+    trials: Trials,
+    search: Search,
+    goal: Goal,
+    seconds: float,
+    machine: Machine,
+) -> TuneReport:
     best = search.best()
     if best is None:
         raise TuningError(
@@ -144,7 +168,7 @@ def _search(
         batching=batching,
         parallel=parallel,
         is_decided=search.is_decided,
-        seconds=seconds,
+        seconds=round(search.elapsed_s, 1) if search.was_interrupted else seconds,
     )
     return TuneReport(
         goal=str(goal),
@@ -159,6 +183,22 @@ def _search(
         model=label_of(detector.detector),
         notes=tuple(_notes(search, trials)),
     )
+
+
+def _watched(
+    measure: Measure, bar: Progress | NoProgress, seconds: float, clock: Callable[[], float]
+) -> Measure:
+    """The same measuring, with a bar that says how much of the time is over."""
+    started, num_failed = clock(), 0
+
+    def measure_and_tell(choice: Choice, num_images: int) -> Measurement:
+        nonlocal num_failed
+        made = measure(choice, num_images)
+        num_failed += made.num_failed
+        bar.set(math.floor(min(clock() - started, seconds)), num_failed)
+        return made
+
+    return measure_and_tell
 
 
 def _recalled(report: TuneReport | None, trials: Trials) -> TuneReport | None:
@@ -225,7 +265,7 @@ def _point(point: Point, best: Point) -> TunePoint:
 
 
 def _notes(search: Search, trials: Trials) -> list[str]:
-    notes = list(trials.notes)
+    notes = [INTERRUPTED, *trials.notes] if search.was_interrupted else list(trials.notes)
     if search.too_dear:
         sizes = ", ".join(str(c) for c in search.too_dear[:3])
         more = f" and {len(search.too_dear) - 3} more" if len(search.too_dear) > 3 else ""

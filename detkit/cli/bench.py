@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from detkit.cli import models
-from detkit.cli.measuring import JsonOption, SourcesArgument, measuring, show
+from detkit.cli.measuring import JsonOption, SourcesArgument, end, measuring, show
 from detkit.terminal import plain
 
 
@@ -61,8 +61,7 @@ def command(
                 max_seconds=seconds,
             )
         show(screen, output, as_json=as_json)
-    if not output.has_numbers:
-        raise typer.Exit(1)
+    end(output)
 
 
 def _scenario(name: ScenarioName, rate: float | None, streams: int | None) -> Any:

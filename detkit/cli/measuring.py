@@ -102,7 +102,20 @@ def measuring(
 
 
 def show(screen: Console, output: CommandOutput, *, as_json: bool) -> None:
-    """Tables and sentences, or JSON."""
+    """Tables and sentences, or JSON.
+
+    Raises:
+        typer.Exit: If nothing can be written there: a full disk, say.
+    """
+    try:
+        _show(screen, output, as_json=as_json)
+    except BrokenPipeError:  # whoever read it has enough; typer ends the command
+        raise
+    except OSError as error:
+        fail(f"what was measured cannot be written: {error.strerror or error}")
+
+
+def _show(screen: Console, output: CommandOutput, *, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps(output.facts, indent=1, allow_nan=False, default=str))
         return
@@ -111,3 +124,15 @@ def show(screen: Console, output: CommandOutput, *, as_json: bool) -> None:
         screen.print()
     for line in output.lines:
         screen.print(plain(line), soft_wrap=True)
+
+
+def end(output: CommandOutput) -> None:
+    """The exit code: 130 after Ctrl-C, as a shell expects, 1 if nothing could be measured.
+
+    Raises:
+        typer.Exit: Unless all went well.
+    """
+    if output.was_interrupted:
+        raise typer.Exit(130)
+    if not output.has_numbers:
+        raise typer.Exit(1)

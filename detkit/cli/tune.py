@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from detkit.cli import models
-from detkit.cli.measuring import JsonOption, SourcesArgument, measuring, show
+from detkit.cli.measuring import JsonOption, SourcesArgument, end, measuring, show
 from detkit.terminal import plain
 
 
@@ -36,3 +36,4 @@ def command(
                 detector, paths, seconds=seconds, goal=goal, use_cache=not no_cache
             )
         show(screen, output, as_json=as_json)
+    end(output)

@@ -37,6 +37,7 @@ from detkit.errors import (
 )
 from detkit.image_files import decode_image
 from detkit.images import RGBImage, validate_image
+from detkit.progress import NoProgress, Progress, shown_if
 from detkit.results import DetectionResult
 
 ImageOrPath: TypeAlias = "RGBImage | str | os.PathLike[str]"
@@ -58,6 +59,8 @@ def optimize(
     images: Iterable[ImageOrPath],
     out: str | os.PathLike[str] | None,
     min_f1: float,
+    *,
+    progress: bool = False,
 ) -> OptimizationReport:
     """Try the recipes, the fastest first, until one agrees well enough; keep that one.
 
@@ -67,6 +70,7 @@ def optimize(
         images: uint8 RGB arrays or paths of image files.
         out: Folder for the result; `None` for the cache.
         min_f1: Smallest F1 beside float32 that is good enough.
+        progress: Whether to show a bar.
 
     Raises:
         OptimizationError: See `YOLOv8Detector.optimize`, also for what follows.
@@ -79,17 +83,31 @@ def optimize(
     # Of a checkpoint, what it was converted to.
     options = replace(options, path=_able(loaded).source)
     calibration, held_out = _divided(images)
+    # Each calibrates or judges once beside the first look at it.
+    with shown_if(progress, 2 * (len(calibration) + len(held_out))) as bar:
+        return _optimize(loaded, options, calibration, held_out, target, min_f1, bar)
+
+
+def _optimize(
+    loaded: LoadedModel,
+    options: LoadOptions,
+    calibration: Sequence[_Entry],
+    held_out: Sequence[_Entry],
+    target: Target,
+    min_f1: float,
+    bar: Progress | NoProgress,
+) -> OptimizationReport:
     options.tell(f"preparing {len(calibration) + len(held_out)} images for {loaded.name}")
-    batches = [_letterboxed(loaded, *entry) for entry in calibration]
-    truth = _detect(loaded, replace(options, precision="fp32"), held_out)
+    batches = [_letterboxed(loaded, *entry) for entry in _ticked(calibration, bar)]
+    truth = _detect(loaded, replace(options, precision="fp32"), _ticked(held_out, bar))
     if not any(len(result) for result in truth):
         raise OptimizationError(
             f"the model finds nothing in the {len(held_out)} images that are held out to judge "
             "int8: give images with objects, or load it with a lower confidence_threshold"
         )
     with tempfile.TemporaryDirectory(prefix="detkit-", ignore_cleanup_errors=True) as scratch:
-        attempts = _attempts(loaded, options, batches, Path(scratch))
-        best = _first_good(loaded, attempts, held_out, truth, min_f1)
+        attempts = _attempts(loaded, options, batches, Path(scratch), len(held_out), bar)
+        best = _first_good(loaded, attempts, held_out, truth, min_f1, bar)
         before_ms, after_ms, input_hw = _speed(loaded.runtime, best.made, batches)
         report = OptimizationReport(
             model=loaded.name,
@@ -182,7 +200,7 @@ def _letterboxed(loaded: LoadedModel, index: int, image: ImageOrPath) -> _Batch:
 
 
 def _detect(
-    loaded: LoadedModel, options: LoadOptions, images: Sequence[_Entry]
+    loaded: LoadedModel, options: LoadOptions, images: Iterable[_Entry]
 ) -> list[DetectionResult]:
     """What a network finds with the thresholds of the loaded model."""
     with closing(openvino.open_runtime(options)) as runtime:
@@ -196,20 +214,34 @@ def _first_good(
     held_out: Sequence[_Entry],
     truth: Sequence[DetectionResult],
     min_f1: float,
+    bar: Progress | NoProgress,
 ) -> _Attempt:
     """The first attempt that agrees well enough; the best where none does."""
     names = [(index, _name(index, image)) for index, image in held_out]
     judged: list[_Attempt] = []
     for recipe, made in attempts:
-        fidelity = compare(names, truth, _detect(loaded, made, held_out))
+        found = _detect(loaded, made, _ticked(held_out, bar))
+        fidelity = compare(names, truth, found)
         judged.append(_Attempt(recipe, made, fidelity))
         if fidelity.f1 >= min_f1:
             break
     return max(judged, key=lambda attempt: attempt.fidelity.f1)
 
 
+def _ticked(entries: Iterable[_Entry], bar: Progress | NoProgress) -> Iterator[_Entry]:
+    """The same entries; each is counted when the next one is asked for."""
+    for entry in entries:
+        yield entry
+        bar.add(failed=False)
+
+
 def _attempts(
-    loaded: LoadedModel, options: LoadOptions, batches: Sequence[_Batch], scratch: Path
+    loaded: LoadedModel,
+    options: LoadOptions,
+    batches: Sequence[_Batch],
+    scratch: Path,
+    num_judged: int,
+    bar: Progress | NoProgress,
 ) -> Iterator[tuple[Recipe, LoadOptions]]:
     """Networks made by one recipe after another, and how each is loaded."""
     facts = loaded.runtime.facts
@@ -220,10 +252,14 @@ def _attempts(
                 f"calibrating {loaded.name} on {len(batches)} images, "
                 f"way {number} of at most {len(RECIPES)}"
             )
+            if number > 1:
+                bar.expect(len(batches) + num_judged)
             folder = scratch / str(number)
             folder.mkdir()
             path = folder / f"{loaded.name}.xml"
             quantized = quantize(network, batches, recipe)
+            for _ in batches:  # all at once: NNCF does not tell how far it is
+                bar.add(failed=False)
             import_openvino().save_model(quantized, path, compress_to_fp16=False)
             openvino.write_metadata(facts, folder, precision="int8")
             yield recipe, replace(options, path=path, precision="int8")

@@ -230,6 +230,7 @@ class YOLOv8Detector(AbstractDetector):
         out: str | PathLike[str] | None = None,
         min_f1: float = 0.95,
         on_progress: Callable[[str], None] | None = None,
+        progress: bool = False,
     ) -> OptimizationReport:
         """Make a faster copy of the loaded model that computes in int8, and measure it.
 
@@ -247,6 +248,8 @@ class YOLOv8Detector(AbstractDetector):
             min_f1: Smallest agreement with float32, F1 of boxes that overlap by half, with which
                 the copy is kept.
             on_progress: Told in a few words what is being done.
+            progress: Whether to show a bar: images that were prepared, calibrated with and judged,
+                how many each second, and the time left if the first way is good enough.
 
         Raises:
             DetectorNotLoadedError: Before `load_model` and after `close`.
@@ -271,7 +274,7 @@ class YOLOv8Detector(AbstractDetector):
             # It reads image files, with a library that an import of detkit does not load.
             from detkit.detection.optimize import optimize
 
-            return optimize(loaded, options, images, out, min_f1)
+            return optimize(loaded, options, images, out, min_f1, progress=progress)
 
     def load_choices(self, num_threads: Sequence[int] = ()) -> list[dict[str, Any]]:
         """Other ways to load this model here that differ in speed: arguments of `reload`.

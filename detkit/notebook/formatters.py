@@ -16,6 +16,7 @@ from detkit.results import DetectionResult
 
 # A longer list is looked at no further than this to see whether it holds results.
 _MAX_LOOKED_AT = 1000
+_PICTURE = "detkit.notebook.figures.Picture"
 
 
 def register() -> bool:
@@ -34,6 +35,9 @@ def register() -> bool:
     html.for_type(ItemFailure, _failure)
     html.for_type("detkit.pipeline.images.ImageRecord", _record)
     html.for_type("detkit.errors.PartialBatchError", _partial)
+    # Pictures know how they are shown; the inline backend knows only figures, and would crop them.
+    display_formatter.formatters["image/png"].for_type(_PICTURE, _png)
+    display_formatter.formatters["image/jpeg"].for_type(_PICTURE, _jpeg)
     before = html.for_type(list, None)
     if not isinstance(before, _ListOfResults):
         html.for_type(list, _ListOfResults(before))
@@ -58,6 +62,14 @@ def _record(record: Any) -> str | None:
     if record.failure is not None:
         return failure_html(record.failure, record.image)
     return None if record.result is None else result_html(record.result, record.image)
+
+
+def _png(picture: Any) -> Any:
+    return picture._repr_png_()
+
+
+def _jpeg(picture: Any) -> Any:
+    return picture._repr_jpeg_()
 
 
 def _partial(error: Any) -> str:

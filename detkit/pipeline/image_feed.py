@@ -12,8 +12,9 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
+from detkit.api.unfinished import MAX_KEPT, Outcomes
 from detkit.errors import DetkitError, ItemFailure, describe
 from detkit.images import RGBImage
 from detkit.pipeline.inputs import find_files
@@ -45,9 +46,28 @@ class ImageRecord:
     failure: ItemFailure | None
     image: RGBImage | None = None
 
+    @property
+    def outcome(self) -> DetectionResult | ItemFailure | None:
+        """The result or the failure, whichever there is."""
+        return self.result if self.failure is None else self.failure
+
     def __repr__(self) -> str:
         outcome = self.result if self.failure is None else describe(self.failure.exception)
         return f"<ImageRecord {self.index} {self.source!r}: {outcome}>"
+
+
+class _Waiting(NamedTuple):
+    """An image that was read, until its outcome is known.
+
+    Attributes:
+        record: Its record so far; complete where it could not be read.
+        position: Among the images that the engine was given.
+        reduction: Of a file that was read smaller.
+    """
+
+    record: ImageRecord
+    position: int = 0
+    reduction: Reduction | None = None
 
 
 def everything(image_hw: tuple[int, int]) -> None:
@@ -97,14 +117,14 @@ class Feed:
         self._needed_hw = needed_hw
         self._num_decoders = min(_usable_cores(), max_ahead)
         self._decoders = ThreadPoolExecutor(self._num_decoders, thread_name_prefix="detkit-decode")
-        self._waiting: deque[tuple[ImageRecord, Reduction | None]] = deque()
+        self._waiting: deque[_Waiting] = deque()
         self._closed = False
 
     def images(self) -> Iterator[RGBImage]:
         """The images that could be decoded; what could not joins the records."""
         ahead: deque[tuple[str, Future[_Read]]] = deque()
         inputs = self._inputs()
-        index = 0
+        index = num_images = 0
         is_exhausted = False
         while True:
             while not is_exhausted and len(ahead) < self._num_decoders + _NUM_READY:
@@ -120,11 +140,13 @@ class Feed:
             if error is None:
                 image, reduction = decoded.result()
                 kept = image if self._keep_images else None
-                self._waiting.append((ImageRecord(index, name, None, None, kept), reduction))
+                record = ImageRecord(index, name, None, None, kept)
+                self._waiting.append(_Waiting(record, num_images, reduction))
+                num_images += 1
                 yield image
             else:
                 failure = ItemFailure(index, "decode", error, name)
-                self._waiting.append((ImageRecord(index, name, None, failure), None))
+                self._waiting.append(_Waiting(ImageRecord(index, name, None, failure)))
             index += 1
 
     def _inputs(self) -> Iterator[tuple[str, Future[_Read]]]:
@@ -161,7 +183,7 @@ class Feed:
         yield from self._failures()
         if outcome is None:
             return
-        record, reduction = self._waiting.popleft()
+        record, _, reduction = self._waiting.popleft()
         if isinstance(outcome, ItemFailure):
             failure = replace(outcome, index=record.index, source=record.source)
             yield replace(record, failure=failure)
@@ -170,9 +192,27 @@ class Feed:
             yield replace(record, result=result.with_metadata(source=record.source))
         yield from self._failures()
 
+    def left(self, outcomes: Outcomes) -> Iterator[DetectionResult | ItemFailure | None]:
+        """What had become of the images whose records were not taken; None: not finished.
+
+        Args:
+            outcomes: What the engine kept when the run was stopped.
+        """
+        yield from (record.outcome for record in self._failures())
+        num_settled = self._waiting[0].position if self._waiting else 0
+        for outcome in outcomes[min(num_settled, MAX_KEPT) :]:
+            if not self._waiting:
+                return
+            if outcome is not None:
+                yield from (record.outcome for record in self.records(outcome))
+                continue
+            self._waiting.popleft()
+            yield None
+            yield from (record.outcome for record in self._failures())
+
     def _failures(self) -> Iterator[ImageRecord]:
-        while self._waiting and self._waiting[0][0].failure is not None:
-            yield self._waiting.popleft()[0]
+        while self._waiting and self._waiting[0].record.failure is not None:
+            yield self._waiting.popleft().record
 
     def close(self) -> None:
         """Decode nothing more. A file that is being decoded is not waited for."""

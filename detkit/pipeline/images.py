@@ -90,7 +90,8 @@ class ImageRun:
     """The records of one `detect_images` call. Iterate it once, with `for` or `async for`.
 
     When that ends before the end, the outcomes of the latest 10,000 records are in the detector's
-    `last_run`; a `KeyboardInterrupt` carries them as `outcomes`.
+    `last_run`, with what was finished and not yet handed out; a `KeyboardInterrupt` carries them
+    as `outcomes`. They are in input order, None for an image that was not finished.
     """
 
     def __init__(
@@ -120,8 +121,10 @@ class ImageRun:
 
     def _records(self) -> Iterator[ImageRecord]:
         with self._feed() as feed:
-            for outcome in self._detector.map(feed.images(), **self._options):
-                yield from self._kept(feed.records(outcome))
+            outcomes: Any = self._detector.map(feed.images(), **self._options)
+            with closing(outcomes):
+                for outcome in outcomes:
+                    yield from self._kept(feed.records(outcome))
             yield from self._kept(feed.records(None))
 
     async def _records_async(self) -> AsyncIterator[ImageRecord]:
@@ -136,16 +139,20 @@ class ImageRun:
 
     @contextmanager
     def _feed(self) -> Iterator[Feed]:
+        before = self._detector.last_run
         with closing(self._open_feed()) as feed:
             try:
                 yield feed
             except BaseException as stop:
-                self._unfinished.stopped(stop)
+                # The engine has ended, and left there what it had in hand.
+                left = self._detector.last_run
+                rest = () if left is None or left is before else feed.left(left)
+                self._unfinished.stopped(stop, rest)
                 raise
 
     def _kept(self, records: Iterable[ImageRecord]) -> Iterator[ImageRecord]:
         for record in records:
-            self._unfinished.add(record.result if record.failure is None else record.failure)
+            self._unfinished.add(record.outcome)
             yield record
 
     def _remember(self, outcomes: Outcomes) -> None:

@@ -26,6 +26,7 @@ from detkit.pipeline.image_feed import ImageRecord
 from detkit.pipeline.images import detect_images
 from detkit.pipeline.inputs import Inputs
 from detkit.pipeline.outputs import OutputNames, picture_suffix
+from detkit.progress import NoProgress, Progress, shown_if
 from detkit.results import DetectionResult
 from detkit.video.frames import Frame
 from detkit.video.picture_folder import save_picture
@@ -98,6 +99,7 @@ async def detect_to_folder(
     max_seconds: float | None = None,
     facts: Mapping[str, Any] | None = None,
     on_progress: Callable[[str, int], None] | None = None,
+    progress: bool = False,
 ) -> FolderReport:
     """Detect in images and videos and write tables and annotated copies.
 
@@ -115,21 +117,26 @@ async def detect_to_folder(
         max_seconds: Of each video; see `detect_video`.
         facts: What else `summary.json` shall say, such as the model.
         on_progress: Called with a source and the number of its pictures that were just done.
+        progress: Whether to show a bar: images and frames per second, those that failed, and the
+            time left where there are no videos.
 
     Raises:
         VideoWriteError: If the folder cannot be written.
     """
     report = FolderReport(Path(folder))
+    total = None if inputs.videos else len(inputs.images)
     of_videos = {"track": track, "max_frames": max_frames, "max_seconds": max_seconds}
-    job = _Job(detector, report, settings or {}, of_videos, on_progress or _ignore)
     started = time.perf_counter()
     table = CsvSink(report.folder / "detections.csv")
     try:
         (report.folder / "annotated").mkdir(exist_ok=True)
-        job.missing(inputs.missing)
-        await job.images(inputs.images, table)
-        for video in inputs.videos:
-            await job.video(video, table)
+        with shown_if(progress, total, "pictures") as bar:
+            tell = on_progress or _ignore
+            job = _Job(detector, report, settings or {}, of_videos, tell, bar)
+            job.missing(inputs.missing)
+            await job.images(inputs.images, table)
+            for video in inputs.videos:
+                await job.video(video, table)
         report.is_complete = True
     finally:
         report.elapsed_s = time.perf_counter() - started
@@ -153,12 +160,13 @@ class _Job:
         settings: SettingsOptions,
         of_videos: Mapping[str, Any],
         on_progress: Callable[[str, int], None],
+        bar: Progress | NoProgress,
     ) -> None:
         self._detector = detector
         self._report = report
         self._settings: dict[str, Any] = dict(settings)
         self._video_options = {**self._settings, **of_videos}
-        self._on_progress = on_progress
+        self._on_progress, self._bar = on_progress, bar
         self._names = OutputNames(report.folder / "annotated")
 
     def missing(self, sources: Iterable[tuple[str, str]]) -> None:
@@ -177,6 +185,7 @@ class _Job:
                     table.write(record.result, source=record.source)
                     await writer.do(_save_annotated, target, record.image, record.result)
                 self._add(_image_outcome(record, output))
+                self._bar.add(failed=record.failure is not None)
                 self._on_progress(record.source, 1)
 
     async def video(self, name: str, table: TableSink) -> None:
@@ -196,6 +205,7 @@ class _Job:
                     frame_index=frame.frame_index,
                     pts_seconds=frame.pts_seconds,
                 )
+            self._bar.add(failed=isinstance(outcome, ItemFailure))
             self._on_progress(path, 1)
 
         try:

@@ -11,10 +11,12 @@ from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from detkit.errors import ItemFailure
 from detkit.pipeline.background import iterate_blocking
 from detkit.pipeline.opening import VideoInput
 from detkit.pipeline.video_run import Outcome, VideoRun
 from detkit.pipeline.videos import detect_video
+from detkit.progress import counted, counted_async
 from detkit.video.frames import Frame
 from detkit.video.ledger import FrameLedger
 
@@ -39,6 +41,8 @@ class NamedOutcome(NamedTuple):
 def detect_videos(
     detector: AsyncDetector,
     sources: Mapping[str, VideoInput] | Iterable[VideoInput],
+    *,
+    progress: bool = False,
     **options: Any,
 ) -> VideosRun:
     """Detect in several sources at once.
@@ -51,6 +55,8 @@ def detect_videos(
     Args:
         detector: Stays open; all sources share it.
         sources: Whatever `detect_video` takes, by name; without names they are "0", "1" and so on.
+        progress: Whether to show one bar for all of them: frames per second, failures, and the
+            time left where every source announces its number of frames.
         **options: As for `detect_video`, for each source.
 
     Raises:
@@ -69,7 +75,7 @@ def detect_videos(
     else:
         named = {str(number): source for number, source in enumerate(sources)}
     runs = {name: detect_video(detector, source, **options) for name, source in named.items()}
-    return VideosRun(runs)
+    return VideosRun(runs, progress)
 
 
 class VideosRun:
@@ -80,7 +86,8 @@ class VideosRun:
         errors: What ended a source, by name, for those that failed.
     """
 
-    def __init__(self, runs: Mapping[str, VideoRun]) -> None:
+    def __init__(self, runs: Mapping[str, VideoRun], progress: bool = False) -> None:
+        self._progress = progress
         self.runs = dict(runs)
         self.errors: dict[str, Exception] = {}
 
@@ -95,9 +102,22 @@ class VideosRun:
             run.terminate()
 
     def __iter__(self) -> Iterator[NamedOutcome]:
-        return iterate_blocking(self.__aiter__(), self.terminate)
+        outcomes = iterate_blocking(self._outcomes(), self.terminate)
+        if not self._progress:
+            return outcomes
+        return counted(outcomes, self._num_expected(), _is_failed, unit="frames")
 
-    async def __aiter__(self) -> AsyncGenerator[NamedOutcome, None]:
+    def __aiter__(self) -> AsyncGenerator[NamedOutcome, None]:
+        if not self._progress:
+            return self._outcomes()
+        return counted_async(self._outcomes(), self._num_expected(), _is_failed, unit="frames")
+
+    def _num_expected(self) -> int | None:
+        numbers = [run.num_expected() for run in self.runs.values()]
+        known = [number for number in numbers if number is not None]
+        return sum(known) if len(known) == len(numbers) else None
+
+    async def _outcomes(self) -> AsyncGenerator[NamedOutcome, None]:
         # One outcome may wait for each source: who reads slowly slows all of them down.
         ready: asyncio.Queue[NamedOutcome | None] = asyncio.Queue(max(1, len(self.runs)))
         tasks = [
@@ -133,3 +153,7 @@ class VideosRun:
     def __repr__(self) -> str:
         lines = "".join(f"\n  {name}: {ledger!r}" for name, ledger in self.ledgers.items())
         return f"<VideosRun of {len(self.runs)} sources>{lines}"
+
+
+def _is_failed(named: NamedOutcome) -> bool:
+    return isinstance(named.outcome, ItemFailure)

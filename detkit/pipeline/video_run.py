@@ -190,7 +190,8 @@ class VideoRun:
         if self._tracks is not None:
             self._tracks.close()
 
-    def _num_expected(self) -> int | None:
+    def num_expected(self) -> int | None:
+        """How many frames will come, as far as anybody knows."""
         return self._limits.num_expected(self.source, self._stride)
 
     def __iter__(self) -> Iterator[tuple[Frame, Outcome]]:
@@ -202,13 +203,13 @@ class VideoRun:
             pairs = self._pairs()
         if not self._progress:
             return pairs
-        return counted(pairs, self._num_expected(), _is_failed, unit="frames")
+        return counted(pairs, self.num_expected(), _is_failed, unit="frames")
 
     def __aiter__(self) -> AsyncGenerator[tuple[Frame, Outcome], None]:
         pairs = self._pairs_async()
         if not self._progress:
             return pairs
-        return counted_async(pairs, self._num_expected(), _is_failed, unit="frames")
+        return counted_async(pairs, self.num_expected(), _is_failed, unit="frames")
 
     def _pairs(self) -> Iterator[tuple[Frame, Outcome]]:
         def images() -> Iterator[RGBImage]:

@@ -6,7 +6,6 @@ come from or who reads the pictures.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from fractions import Fraction
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from detkit.detection.threads import usable_cores
 from detkit.images import RGBImage
 
 # Containers that hold media themselves. Playlists and concatenation scripts, which make FFmpeg
@@ -50,7 +50,7 @@ def choose_stream(container: Any, *, is_live: bool = False) -> Any | None:
     stream.thread_type = "SLICE" if is_live else "AUTO"
     # The other half of the cores is the detector's: decoding a 1280 x 720 frame takes 1.4 core-ms
     # on one thread, and 10 % more on two.
-    stream.codec_context.thread_count = max(1, (os.cpu_count() or 2) // 2)
+    stream.codec_context.thread_count = max(1, usable_cores() // 2)
     stream.codec_context.options = {"max_pixels": str(_MAX_PIXELS)}
     return stream
 

@@ -22,8 +22,9 @@ T = TypeVar("T")
 
 Keep = Literal["every", "latest"]
 
-# A source that stops within its own read time-out is waited for; a stuck one is left behind.
-_JOIN_TIMEOUT_S = 0.8
+# A source that stops soon is waited for; a stuck one is left behind, so that a kernel's Stop button
+# ends a cell that waits for a silent camera within half a second.
+_JOIN_TIMEOUT_S = 0.25
 # At the end of the interpreter: the read time-out of a network stream and a little more.
 _EXIT_TIMEOUT_S = 3.0
 

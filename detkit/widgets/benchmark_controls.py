@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any, get_args
 import ipywidgets
 
 from detkit.detection.runtimes.contract import Precision
-from detkit.widgets.charts import chart_svg
+from detkit.widgets.charts import chart_svg, table_html
 from detkit.widgets.trials import WAYS
 
 if TYPE_CHECKING:
     from detkit.api.async_detector import AsyncDetector
     from detkit.widgets.background_job import End
+    from detkit.widgets.trials import TrialRun
 
 # Multiples of every common stride.
 _IMAGE_SIZES = (320, 416, 512, 640, 960, 1280)
@@ -141,6 +142,7 @@ class BenchmarkControls:
         self.export_button = _button(
             "Export", "download", "Write the table as CSV and show code that repeats the best run"
         )
+        self.export_button.disabled = True
 
     def layout(self) -> tuple[Any, ...]:
         """Sliders, buttons, progress, chart, table, code."""
@@ -171,8 +173,13 @@ class BenchmarkControls:
         self.progress.description = how
         styles = {"Done": "success", "Stopped": "warning", "Failed": "danger"}
         self.progress.bar_style = styles[how]
-        if how == "Done":
+        if how != "Stopped":
             self.progress.value = 1.0
+
+    def show_runs(self, runs: Sequence[TrialRun]) -> None:
+        """Chart and table of what was measured; without any there is nothing to export."""
+        self.chart.value, self.table.value = chart_svg(runs), table_html(runs)
+        self.export_button.disabled = not runs
 
     def _allow(self, *, start: bool) -> None:
         for button in (self.run_button, self.sweep_button, self.apply_button):
@@ -182,7 +189,7 @@ class BenchmarkControls:
 
 def _look() -> dict[str, Any]:
     return {
-        "layout": ipywidgets.Layout(width="360px"),
+        "layout": ipywidgets.Layout(width="370px"),
         "style": {"description_width": "130px"},
     }
 

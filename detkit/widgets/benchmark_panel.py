@@ -258,8 +258,7 @@ class BenchmarkPanel(Panel):
         self.screen.post("progress", change)
 
     def _show_runs(self) -> None:
-        self.parts.chart.value = chart_svg(self._runs)
-        self.parts.table.value = table_html(self._runs)
+        self.parts.show_runs(self._runs)
 
     def _job_ended(self, how: End, error: BaseException | None) -> None:
         def change() -> None:

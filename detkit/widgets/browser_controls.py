@@ -18,7 +18,7 @@ class BrowserControls:
 
     def __init__(self, class_names: Sequence[str]) -> None:
         look: dict[str, Any] = {
-            "layout": ipywidgets.Layout(width="250px"),
+            "layout": ipywidgets.Layout(width="230px"),
             "style": {"description_width": "76px"},
         }
         dropdown = ipywidgets.Dropdown
@@ -38,15 +38,15 @@ class BrowserControls:
             max=1.0,
             step=0.01,
             tooltip="Show and count boxes of at least this score",
-            layout=ipywidgets.Layout(width="330px"),
-            style=look["style"],
+            layout=ipywidgets.Layout(width="300px"),
+            style={"description_width": "84px"},
         )
         self.count = ipywidgets.BoundedIntText(
             description="At least",
             min=0,
             max=100_000,
             tooltip="Leave out images with fewer boxes than this",
-            layout=ipywidgets.Layout(width="170px"),
+            layout=ipywidgets.Layout(width="150px"),
             style=look["style"],
         )
         self.previous = _button("", "chevron-left", "Previous page", 44)
@@ -68,7 +68,7 @@ class BrowserControls:
         """Filters, actions, the large picture, the page."""
         wrap = ipywidgets.Layout(flex_flow="row wrap", align_items="center")
         top = ipywidgets.Layout(flex_flow="row wrap", align_items="flex-start")
-        filters = (self.show, self.class_name, self.order, self.confidence, self.count)
+        filters = (self.show, self.class_name, self.order, self.count, self.confidence)
         actions = (self.previous, self.where, self.next, self.select_all, self.select_none)
         return (
             ipywidgets.HBox(filters, layout=wrap),

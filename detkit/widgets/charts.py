@@ -15,6 +15,7 @@ from detkit.widgets.trials import TrialRun, verdicts
 _ROW_PX, _LABEL_PX, _WIDTH_PX, _BAR_PX = 24, 250, 880, 330
 _LATENCY_PX = _LABEL_PX + _BAR_PX + 110
 _MAX_ROWS, _MAX_LABEL_CHARS = 16, 36
+_TEXT_HEADS = ("Way", "Loaded as", "Verdict")
 _FONT = 'font-family="system-ui, sans-serif" font-size="12" fill="currentColor"'
 _BEST, _EQUAL, _OTHER, _LATENCY = "#2ea043", "#3f9bd8", "#8b949e", "#d9822b"
 
@@ -82,7 +83,9 @@ def table_html(runs: Sequence[TrialRun]) -> str:
         return ""
     timing = ("Images/s", "± noise", "p50, ms", "p95, ms")
     heads = ("#", "Way", "Workers", "Batch", "Delay, ms", "Loaded as", *timing, "Failed", "Verdict")
-    lines = ["<tr>" + "".join(f'<th scope="col">{escape(head)}</th>' for head in heads) + "</tr>"]
+    kinds = [' class="detkit-text"' if head in _TEXT_HEADS else "" for head in heads]
+    pairs = tuple(zip(heads, kinds, strict=True))
+    lines = ["<tr>" + "".join(f'<th scope="col"{k}>{escape(h)}</th>' for h, k in pairs) + "</tr>"]
     for number, (run, verdict) in enumerate(zip(runs, verdicts(runs), strict=True), start=1):
         trial = run.trial
         cells = (
@@ -99,8 +102,11 @@ def table_html(runs: Sequence[TrialRun]) -> str:
             f"{run.num_failed}",
             f"★ {verdict}" if verdict == "best" else verdict,
         )
-        kind = ' class="detkit-best"' if verdict == "best" else ""
-        lines.append(f"<tr{kind}>" + "".join(f"<td>{escape(c)}</td>" for c in cells) + "</tr>")
+        row = ' class="detkit-best"' if verdict == "best" else ""
+        filled = zip(cells, kinds, strict=True)
+        lines.append(
+            f"<tr{row}>" + "".join(f"<td{k}>{escape(c)}</td>" for c, k in filled) + "</tr>"
+        )
     return f'<table class="detkit-runs">{"".join(lines)}</table>'
 
 

@@ -226,6 +226,7 @@ class DetectPanel(Panel):
         self.parts.show_page(self.page, num_pages)
         self.parts.table.value = found_html(self.table)
         self.parts.stop.disabled = not self._queue.is_busy
+        self.parts.clear.disabled = not self.pictures
         self.parts.allow_downloads(any(p.outcome is not None for p in self.pictures))
         self.say(self._summary())
 

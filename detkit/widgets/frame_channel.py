@@ -5,7 +5,11 @@ Rule 2: confirming picture n confirms every picture before it; a confirmation ma
 or never.
 Rule 3: a browser that has been silent for `patience_s` gets one picture per `patience_s`, in case
 its confirmation was lost with a reloaded page. Nothing else is ever sent on a guess.
-Rule 4: while playing, pictures are at least `min_interval_s` apart: above the 25 of film people see
+Rule 4: a confirmation is asked for only where it is needed: with the picture after which no more
+may be sent, and with every one while the way to the browser and back is longer than the time
+between two. A message to the kernel makes the page draw its busy sign and take it away again, which
+costs as much as a picture.
+Rule 5: while playing, pictures are at least `min_interval_s` apart: above the 25 of film people see
 little more, and when the detector runs as fast as it can, the cores belong to it.
 """
 
@@ -26,6 +30,7 @@ class FrameChannel:
         min_interval_s: Least time between two pictures while playing, in seconds.
 
     Attributes:
+        must_confirm: Whether the browser is asked to confirm the picture sent last, by rule 4.
         is_sparing: Whether to send fewer pictures while playing, and leave the cores to others.
         num_sent: Pictures sent so far; the number of the latest.
         num_confirmed: Number of the latest confirmed picture.
@@ -52,6 +57,7 @@ class FrameChannel:
         self.num_sent = 0
         self.num_confirmed = 0
         self.round_trip_s: float | None = None
+        self.must_confirm = True
         self._sent_at: deque[tuple[int, float]] = deque()
         self._last_sent = float("-inf")
 
@@ -63,12 +69,15 @@ class FrameChannel:
     def may_send(self, now: float, *, is_playing: bool = False) -> bool:
         """Whether a picture may be sent at `now`, in seconds of any steady clock."""
         # A millisecond of grace: frames that come exactly at the rate must not lose every second.
-        least_s = max(self.min_interval_s, _SPARING_INTERVAL_S if self.is_sparing else 0.0)
-        if is_playing and now - self._last_sent < least_s - 1e-3:
+        if is_playing and now - self._last_sent < self._interval_s - 1e-3:
             return False
         if len(self._sent_at) < self.max_in_flight:
             return True
         return now - self._last_sent >= self.patience_s
+
+    @property
+    def _interval_s(self) -> float:
+        return max(self.min_interval_s, _SPARING_INTERVAL_S if self.is_sparing else 0.0)
 
     def send(self, now: float) -> int:
         """Note that a picture is sent at `now`; its number."""
@@ -77,6 +86,8 @@ class FrameChannel:
         self.num_sent += 1
         self._sent_at.append((self.num_sent, now))
         self._last_sent = now
+        is_far = self.round_trip_s is None or self.round_trip_s > self._interval_s
+        self.must_confirm = is_far or len(self._sent_at) >= self.max_in_flight
         return self.num_sent
 
     def confirm(self, number: int, now: float) -> bool:

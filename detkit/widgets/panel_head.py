@@ -31,6 +31,19 @@ _CSS = """
 .detkit-panel tr.detkit-best td { font-weight: 700;
   background: rgba(46, 160, 67, 0.16); }
 .detkit-panel img { border-radius: 4px; }
+.detkit-panel .detkit-drop { margin: 6px 2px; }
+.detkit-panel .widget-checkbox label { display: flex; align-items: center; }
+.detkit-panel .widget-checkbox input { margin-top: 0; margin-bottom: 0; }
+body[data-jp-theme-light="false"] .detkit-panel select { color-scheme: dark;
+  background-image: linear-gradient(45deg, transparent 50%, #ddd 50%),
+    linear-gradient(-45deg, transparent 50%, #ddd 50%); background-repeat: no-repeat;
+  background-size: 5px 5px, 5px 5px; background-position: right 12px center, right 7px center; }
+body[data-jp-theme-light="false"] .detkit-panel select[multiple] { background-image: none; }
+.detkit-panel .widget-toggle-button.mod-active { font-weight: 700;
+  box-shadow: inset 0 0 0 2px var(--jp-brand-color1, #3f9bd8); }
+.detkit-panel button:focus-visible, .detkit-panel select:focus-visible,
+.detkit-panel input:focus-visible, .detkit-panel textarea:focus-visible {
+  outline: 2px solid var(--jp-ui-font-color1, #3f9bd8); outline-offset: 1px; }
 .detkit-panel .noUi-handle:focus-visible { outline: 2px solid var(--jp-ui-font-color1, #3f9bd8);
   outline-offset: 2px; }
 """

@@ -1,30 +1,28 @@
 """`Player`: runs a source through a detector and hands on one frame after the other, in order.
 
-Owns the one thread that reads, submits, waits for results and keeps time; commands come from any
-thread and are taken up at once. Every frame between the start and the end of a stretch is
-detected, however few of them anybody looks at. Knows frames and the detector; never a widget.
+Owns the one thread that waits for results and keeps time, and on which `submitted` reads ahead;
+commands come from any thread and are taken up at once. Every frame between the start and the end of
+a stretch is detected, however few of them anybody looks at. Knows frames and the detector; never a
+widget.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
-from detkit.errors import DetectorClosed, ItemFailure, UnsupportedSettingError
+from detkit.errors import UnsupportedSettingError
 from detkit.pipeline.tracking import Tracks, make_tracks
-from detkit.results import DetectionResult
-from detkit.video.frames import Frame, FrameSource
-from detkit.video.read_ahead import ReadAhead
+from detkit.video.frames import Frame
 from detkit.widgets.playing import Orders, Shown, State
+from detkit.widgets.submitted import Submitted
 
 if TYPE_CHECKING:
     from detkit.api.async_detector import AsyncDetector
+    from detkit.widgets.submitted import Entry
 
-_FRAMES_AHEAD = 4
 _JOIN_TIMEOUT_S = 5.0
 
 
@@ -53,21 +51,14 @@ class Player:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._source = source
-        self._can_rewind = getattr(source, "can_restart", not isinstance(source, Iterator))
-        self._is_live = getattr(source, "is_live", False)
-        self._detector = detector
         self._on_frame, self._on_state, self._on_error = on_frame, on_state, on_error
-        self._confidence_threshold = confidence_threshold
         self._clock = clock
         self._orders = Orders()
         self._changed = threading.Condition()
-        self._frames: ReadAhead[Frame] | None = None
-        self._pending: deque[tuple[Frame, float, Future[DetectionResult]]] = deque()
-        self._abandoned = threading.Event()  # set: skipping to a frame is no longer wanted
+        self._submitted = Submitted(source, detector, confidence_threshold, clock, self._wake)
         self._tracks: Tracks | None = None
         self._state: State = "paused"
         self._is_idle = False
-        self._late_error: Exception | None = None
         self._thread = threading.Thread(target=self._run, name="detkit-player", daemon=True)
         self._thread.start()
 
@@ -86,8 +77,7 @@ class Player:
     @property
     def num_skipped(self) -> int:
         """Frames that a live source gave and nobody could take."""
-        frames = self._frames
-        return 0 if frames is None else frames.num_skipped
+        return self._submitted.num_skipped
 
     def wait_for_rest(self, timeout_s: float) -> bool:
         """Wait until there is nothing left to do; whether that came."""
@@ -125,10 +115,10 @@ class Player:
         """
         self._check_rewind()
         self._order(seek_to=max(0, frame_index), anchor=None)
-        self._abandoned.set()
+        self._submitted.abandon()
 
     def _check_rewind(self) -> None:
-        if not self._can_rewind:
+        if not self._submitted.can_rewind:
             raise UnsupportedSettingError("this source can only be played forwards, once")
 
     def set_speed(self, speed: float | None) -> None:
@@ -147,12 +137,7 @@ class Player:
     def close(self) -> None:
         """Stop, release the source, end the thread. Idempotent."""
         self._order(is_closed=True)
-        self._abandoned.set()
-        frames = self._frames
-        if self._is_live and frames is not None:  # A read of it may be blocked.
-            frames.stop()
-            if isinstance(self._source, FrameSource):
-                self._source.close()
+        self._submitted.end()
         if threading.current_thread() is not self._thread:
             self._thread.join(_JOIN_TIMEOUT_S)
 
@@ -172,10 +157,10 @@ class Player:
                 self._obey()
             except Exception as error:  # noqa: BLE001  shown by whoever owns the player
                 self._order(is_playing=False, num_steps=0)
-                self._drop_pending()
+                self._drop()
                 self._say("paused")
                 self._on_error(error)
-        self._drop_pending()
+        self._drop()
         self._say("closed")
 
     def _wait_for_orders(self) -> None:
@@ -207,28 +192,24 @@ class Player:
             self._say("seeking")
             self._reopen(target)
         self._say("playing" if orders.is_playing else self._state)
-        self._fill()
-        if not self._pending:
-            if orders.seek_to is not None or orders.is_closed:
-                return
-            if self._late_error is not None:
-                error, self._late_error = self._late_error, None
-                raise error
+        self._submitted.fill(lambda: orders.is_closed)
+        if self._submitted.first is not None:
+            self._hand_on(self._submitted.first)
+        elif orders.seek_to is None and not orders.is_closed:
+            self._submitted.raise_late_error()
             self._order(is_playing=False, num_steps=0)
             self._say("ended")
-            return
-        self._hand_on()
 
-    def _hand_on(self) -> None:
+    def _hand_on(self, first: Entry) -> None:
         """Wait until the next frame is detected and due, then hand it on; or until an order."""
-        frame, fresh_at, future = self._pending[0]
+        frame, fresh_at = first.frame, first.fresh_at
         orders = self._orders
 
         def is_disturbed() -> bool:
             return orders.is_closed or orders.seek_to is not None or not orders.is_moving
 
         with self._changed:
-            self._changed.wait_for(lambda: future.done() or is_disturbed())
+            self._changed.wait_for(lambda: first.future.done() or is_disturbed())
             while not is_disturbed():
                 now = self._clock()
                 due = orders.due_at(frame, now)
@@ -239,77 +220,26 @@ class Player:
                 self._changed.wait(due - now)
             if is_disturbed():
                 return
-            self._pending.popleft()
+            self._submitted.take_first()
             orders.num_steps = max(0, orders.num_steps - 1)
-        outcome, tracks = _outcome(frame, future), self._tracks
+        outcome, tracks = first.outcome(), self._tracks
         outcome = outcome if tracks is None else tracks.follow(frame, outcome)
         self._on_frame(Shown(frame, outcome, fresh_at))
-
-    def _fill(self) -> None:
-        """Submit frames until the workers have enough to do."""
-        if self._frames is None:
-            self._frames = (
-                ReadAhead(iter(self._source), 1, keep="latest")
-                if self._is_live
-                else ReadAhead(iter(self._source), _FRAMES_AHEAD)
-            )
-        # Waiting for a second live frame would make the first one old.
-        window = 1 if self._is_live else 2 * self._detector.max_workers
-        while len(self._pending) < window and not self._orders.is_closed:
-            if self._late_error is not None:
-                return
-            try:
-                frame = next(self._frames, None)
-            except Exception as error:  # noqa: BLE001  told after the frames that came before it
-                self._late_error = error
-                return
-            if frame is None:
-                return
-            fresh_at = self._clock()
-            future = self._detector.submit(
-                frame.image, confidence_threshold=self._confidence_threshold
-            )
-            future.add_done_callback(self._wake)
-            self._pending.append((frame, fresh_at, future))
 
     def _wake(self, _: object) -> None:
         with self._changed:
             self._changed.notify_all()
 
     def _reopen(self, target: int) -> None:
-        self._drop_pending()
         self._tracks = make_tracks(self._tracks is not None, self._source)
-        self._abandoned = threading.Event()
-        self._frames = ReadAhead(_from(self._source, target, self._abandoned), _FRAMES_AHEAD)
+        self._submitted.reopen(target)
 
-    def _drop_pending(self) -> None:
-        for _, _, future in self._pending:
-            future.cancel()
-        self._pending.clear()
+    def _drop(self) -> None:
         # A source that can be read once only is kept: its next frame is still to come.
-        if self._frames is not None and (self._orders.is_closed or self._can_rewind):
-            self._frames.close()
-            self._frames = None
+        is_kept = not self._orders.is_closed and not self._submitted.can_rewind
+        self._submitted.drop(keep_source=is_kept)
 
     def _say(self, state: State) -> None:
         if state != self._state:
             self._state = state
             self._on_state(state)
-
-
-def _from(frames: Iterable[Frame], target: int, abandoned: threading.Event) -> Iterator[Frame]:
-    """The frames from `target` on; ends early when nobody wants them any more."""
-    for index, frame in enumerate(frames):
-        if abandoned.is_set():
-            return
-        if index >= target:
-            yield frame
-
-
-def _outcome(frame: Frame, future: Future[DetectionResult]) -> DetectionResult | ItemFailure:
-    error = future.exception()
-    if error is None:
-        return future.result()
-    if isinstance(error, DetectorClosed):
-        raise error  # no frame after this one can be detected either
-    return ItemFailure(frame.frame_index, "detect", error, frame.source_id)

@@ -106,7 +106,7 @@ class PreviewControls:
         self.trails = _switch("Trails", "Draw where every object came from")
         self.classes = ipywidgets.SelectMultiple(
             description="Classes",
-            rows=4,
+            rows=6,
             tooltip="Show these classes; none chosen means all",
             layout=ipywidgets.Layout(width="250px"),
             style=named,
@@ -208,8 +208,9 @@ class PreviewControls:
             "shown": f"{numbers['display_rate']:.1f}/s",
             "not shown": f"{numbers['num_not_shown']:.0f}",
             "dropped by the source": f"{numbers['num_skipped']:.0f}",
-            "age": f"{numbers['frame_age_ms']:.0f} ms",
         }
+        if not math.isnan(numbers["frame_age_ms"]):
+            facts["age"] = f"{numbers['frame_age_ms']:.0f} ms"
         if not math.isnan(numbers["round_trip_ms"]):
             facts["browser"] = f"{numbers['round_trip_ms']:.0f} ms"
         text = " · ".join(f"{escape(k)} <b>{escape(v)}</b>" for k, v in facts.items())

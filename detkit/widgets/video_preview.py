@@ -13,9 +13,8 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
-from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from detkit.api.async_detector import AsyncDetector
 from detkit.errors import ItemFailure, describe
@@ -24,14 +23,12 @@ from detkit.results import DetectionResult
 from detkit.widgets.frame_channel import FrameChannel, RateMeter
 from detkit.widgets.frame_view import FrameView
 from detkit.widgets.panel import Panel
-from detkit.widgets.pictures import JpegBudget, data_url, drawn, encode_jpeg, placeholder
+from detkit.widgets.pictures import JpegBudget, drawn, placeholder
 from detkit.widgets.player import Player
 from detkit.widgets.playing import Shown, State
 from detkit.widgets.preview_controls import PreviewControls
 from detkit.widgets.recording import Recording
-
-if TYPE_CHECKING:
-    from detkit.images import RGBImage
+from detkit.widgets.stills import caption_of, poster_html, save_still
 
 # The lowest score that is asked of the detector: the slider goes down to it without inference.
 FLOOR = 0.05
@@ -51,7 +48,8 @@ class VideoPreview(Panel):
             folder or pattern of pictures, an array, an iterable of frames.
         detector: An `AsyncDetector`, which stays open, or any detector, which is wrapped and
             shut down with the panel.
-        max_width_px: Wider pictures are shrunk for the browser, not for the detector.
+        max_width_px: Wider pictures are shrunk for the browser, not for the detector; further
+            where the page has less room.
         confidence_threshold: Where the slider stands at first.
         clock: Seconds, steady.
 
@@ -85,16 +83,17 @@ class VideoPreview(Panel):
         self.recording = Recording(self, video.fps)
         self._owns_detector = not isinstance(detector, AsyncDetector)
         self.detector = AsyncDetector(detector) if self._owns_detector else detector
-        self._max_wh = (max_width_px, 4 * max_width_px)
         self._budget = JpegBudget()
         self._detected, self._displayed = RateMeter(), RateMeter()
         self._latest: Shown | None = None
         self._on_page: Shown | None = None
         self._must_redraw = False
+        self._age_s = float("nan")  # of the picture on the page, when it was sent
+        self._width_px = max_width_px  # of the picture on the page
         self._hud_at = float("-inf")
         self.num_detected = self.num_displayed = self.num_not_shown = 0
         size_wh = (video.width or 1280, video.height or 720)
-        grey = placeholder(size_wh, self._max_wh)
+        grey = placeholder(size_wh, _room(max_width_px))
         self.view = FrameView(FrameChannel(), clock, self._page_answered, max_width_px, grey)
         self.parts = PreviewControls(self, video.expected_frames, confidence_threshold)
         self.fill(self.parts.layout(self.view.image))
@@ -155,11 +154,7 @@ class VideoPreview(Panel):
         shown = self.shown
         if shown is None:
             raise RuntimeError("there is no frame to save yet")
-        target = Path(path or f"snapshot_{shown.frame.frame_index:06d}.png")
-        result = self.visible(shown)
-        image, overlay = shown.frame.image, self.parts.overlay()
-        picture = image if result is None else overlay.draw(image, result)
-        target.write_bytes(_encoded(picture, target.suffix.lower()))
+        target = save_still(shown, self.visible(shown), self.parts.overlay(), path)
         self.say(f"saved {target}")
         return target
 
@@ -212,6 +207,7 @@ class VideoPreview(Panel):
 
     def _page_answered(self) -> None:
         self.screen.adopt_context()
+        self._must_redraw |= self.view.width_px != self._width_px
         self._post_picture()
 
     def _post_picture(self) -> None:
@@ -231,20 +227,24 @@ class VideoPreview(Panel):
                 self._send(shown, is_new)
         if not is_playing or now - self._hud_at >= _HUD_INTERVAL_S:
             self._hud_at = now
-            self.parts.show_numbers(shown, _caption(shown, self.visible(shown)), self.numbers())
+            self.parts.show_numbers(shown, caption_of(shown, self.visible(shown)), self.numbers())
 
     def _send(self, shown: Shown, is_new: bool) -> None:
         self._must_redraw = False
         self._on_page = shown
         result = self.visible(shown)
         self.parts.learn_classes(shown.outcome)
-        picture = drawn(shown.frame.image, result, self._max_wh, overlay=self.parts.overlay())
-        self.view.show(self._budget.encode(picture), _caption(shown, result))
+        self._width_px = self.view.width_px
+        room_wh, overlay = _room(self._width_px), self.parts.overlay()
+        picture = drawn(shown.frame.image, result, room_wh, overlay=overlay)
+        self.view.show(self._budget.encode(picture), caption_of(shown, result))
         if isinstance(shown.outcome, ItemFailure):
             self.show_error(f"frame {shown.frame.frame_index}: {describe(shown.outcome.exception)}")
         if is_new:
+            now = self._clock()
             self.num_displayed += 1
-            self._displayed.tick(self._clock())
+            self._displayed.tick(now)
+            self._age_s = now - shown.fresh_at
 
     def numbers(self) -> dict[str, float]:
         """Rates per second, counts, and the age of the picture when it was sent, in ms."""
@@ -256,7 +256,7 @@ class VideoPreview(Panel):
             "num_detected": self.num_detected,
             "num_not_shown": self.num_not_shown,
             "num_skipped": self.player.num_skipped,
-            "frame_age_ms": 0.0 if self._latest is None else 1e3 * (now - self._latest.fresh_at),
+            "frame_age_ms": 1e3 * self._age_s,
             "round_trip_ms": float("nan") if trip is None else 1e3 * trip,
         }
 
@@ -267,8 +267,7 @@ class VideoPreview(Panel):
         jpeg, caption = bytes(self.view.image.value), str(self.view.image.caption)
         if self._on_page is None:
             return super().fallback_html()
-        text = escape(caption, quote=True)
-        return f'<img alt="{text}" title="{text}" src="{data_url(jpeg)}"/>'
+        return poster_html(jpeg, caption)
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, Any]:
         if not self.is_closed:
@@ -290,20 +289,6 @@ class VideoPreview(Panel):
             self.detector.shutdown(wait=False, cancel_pending=True)
 
 
-def _caption(shown: Shown, result: DetectionResult | None) -> str:
-    frame = shown.frame
-    when = "" if frame.pts_seconds is None else f" at {frame.pts_seconds:.2f} s"
-    found = "failed"
-    if result is not None:
-        found = f"{len(result)} object{'' if len(result) == 1 else 's'}"
-    return f"frame {frame.frame_index}{when}, {found}"
-
-
-def _encoded(picture: RGBImage, suffix: str) -> bytes:
-    import cv2
-
-    if suffix in (".jpg", ".jpeg"):
-        return encode_jpeg(picture, 95)
-    if suffix != ".png":
-        raise ValueError(f"a snapshot must end in .png or .jpg, got {suffix!r}")
-    return bytes(cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))[1])
+def _room(width_px: int) -> tuple[int, int]:
+    """Most pixels of a picture, which may be higher than wide."""
+    return width_px, 4 * width_px

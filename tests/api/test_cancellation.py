@@ -12,6 +12,8 @@ from typing import NamedTuple
 import pytest
 
 from detkit import AsyncDetector, DetectionResult
+from detkit.api import pool
+from detkit.errors import DroppedError
 from detkit.testing import FakeDetector, Gates, engine_windows, numbered_image, result_number
 
 BLOCKER, VICTIM, FRESH = 100, 1, 101
@@ -326,3 +328,29 @@ def test_t10_latency_is_as_before_after_a_storm() -> None:
     before, after = asyncio.run(main())
     assert before >= CALL_S
     assert after <= 1.2 * before
+
+
+def test_an_interrupted_submission_still_tells_whom_it_displaced(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with Gates() as gates:
+        gates.at("in_detector").close()
+        fake = FakeDetector(gates=gates)
+        with AsyncDetector(
+            fake, max_workers=1, max_queue_size=1, overflow="drop_oldest"
+        ) as detector:
+            running = detector.submit(numbered_image(1))
+            gates.at("in_detector").wait_for_arrivals(1)
+            displaced = detector.submit(numbered_image(2))
+
+            def interrupt(_: object, __: int) -> None:
+                raise KeyboardInterrupt
+
+            with monkeypatch.context() as patch:
+                patch.setattr(pool.WorkerPool, "wake_locked", interrupt)
+                with pytest.raises(KeyboardInterrupt):
+                    detector.submit(numbered_image(3))
+            with pytest.raises(DroppedError):
+                displaced.result(5)
+            gates.open_all()
+            assert result_number(running.result(10)) == 1

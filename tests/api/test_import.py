@@ -28,6 +28,7 @@ HEAVY = {
     "pandas",
     "matplotlib",
     "ipywidgets",
+    "anywidget",
     "IPython",
     "PIL.Image",
     "av",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -329,3 +330,36 @@ def test_batch_longer_than_the_queue(overflow: Any) -> None:
         assert num_results == (40 if overflow == "block" else 4)
         stats = detector.statistics()
         assert stats.submitted == 40 == stats.succeeded + stats.failed + stats.rejected
+
+
+def test_results_of_a_replaced_detector_say_which_one_it_was() -> None:
+    class Named(FakeDetector):
+        def __init__(self, model_name: str, gates: Gates | None = None) -> None:
+            super().__init__(gates=gates)
+            self.model_name = model_name
+
+    with Gates() as gates:
+        gates.at("in_detector").close()
+        with AsyncDetector(Named("old", gates), max_workers=1) as detector:
+            under_way = detector.submit(numbered_image(1))
+            gates.at("in_detector").wait_for_arrivals(1)
+            detector.detector = Named("new")
+            later = detector.submit(numbered_image(2))
+            gates.open_all()
+            assert under_way.result(10).metadata["model"] == "old"
+            assert later.result(10).metadata["model"] == "new"
+
+
+def test_a_small_queue_leaves_no_worker_without_work() -> None:
+    with Gates() as gates:
+        gates.at("in_detector").close()
+        fake = FakeDetector(gates=gates)
+        with AsyncDetector(fake, 4, default_batch_size=1, max_queue_size=1) as detector:
+            images = [numbered_image(n) for n in range(4)]
+            with ThreadPoolExecutor(1) as executor:
+                call = executor.submit(detector.detect_batch, images)
+                try:
+                    gates.at("in_detector").wait_for_arrivals(4)  # all four at once
+                finally:
+                    gates.open_all()
+                assert [result_number(r) for r in call.result(10)] == [0, 1, 2, 3]

@@ -14,7 +14,14 @@ from detkit import AsyncDetector, detect_images, detect_multiple_async
 from detkit.api import unfinished
 from detkit.images import RGBImage
 from detkit.results import DetectionResult
-from detkit.testing import FakeDetector, Gates, numbered_image, numbered_result, result_number
+from detkit.testing import (
+    FakeDetector,
+    Gates,
+    image_number,
+    numbered_image,
+    numbered_result,
+    result_number,
+)
 
 IMAGES = [numbered_image(number) for number in range(20)]
 
@@ -78,10 +85,82 @@ def test_interrupted_images_keep_their_names(stopped: Stopped) -> None:
     detector, run = stopped
     inputs = ["none.jpg", *IMAGES]
     outcomes = run(lambda: list(detect_images(detector, inputs, max_in_flight=1)))
-    names = [o.metadata["source"] if isinstance(o, DetectionResult) else o.source for o in outcomes]
-    # How many were handed out when the interrupt came is up to the scheduler.
-    assert names == ["none.jpg", *[f"image {n}" for n in range(1, 8)]][: len(names)]
-    assert len(names) >= 7
+    assert names_of(outcomes) == ["none.jpg", *[f"image {n}" for n in range(1, 8)], None]
+
+
+def names_of(outcomes: Any) -> list[str | None]:
+    return [
+        o.metadata["source"] if isinstance(o, DetectionResult) else getattr(o, "source", None)
+        for o in outcomes
+    ]
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_interrupted_images_keep_what_was_finished_and_not_handed_out(is_async: bool) -> None:
+    """Also behind one that is not finished, each with its own name."""
+    gates = Gates()
+    gates.at("held").close()
+
+    def behave(images: list[RGBImage]) -> list[DetectionResult]:
+        numbers = [image_number(image) for image in images]
+        if numbers[0] in {2, 5}:  # with both of these under way, all others are finished
+            gates.at("held").pass_through()
+        return [numbered_result(n) for n in numbers]
+
+    inputs = [*IMAGES[:3], "none.jpg", *IMAGES[4:6]]
+    main_thread = threading.main_thread().ident
+    assert main_thread is not None
+
+    def interrupt() -> None:
+        gates.at("held").wait_for_arrivals(2)
+        signal.pthread_kill(main_thread, signal.SIGINT)
+
+    def stop_sync(detector: AsyncDetector) -> None:
+        thread = threading.Thread(target=interrupt)
+        thread.start()
+        with pytest.raises(KeyboardInterrupt) as caught:
+            list(detect_images(detector, inputs, max_in_flight=9))
+        thread.join()
+        assert caught.value.outcomes is detector.last_run  # type: ignore[attr-defined]
+
+    async def stop_async(detector: AsyncDetector) -> None:
+        records = detect_images(detector, inputs, max_in_flight=9)
+        task = asyncio.ensure_future(_consume(records))
+        await asyncio.to_thread(gates.at("held").wait_for_arrivals, 2)
+        await asyncio.sleep(0)  # outcomes that were delivered reach their futures
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    fake = FakeDetector(behaviour=behave)
+    with AsyncDetector(fake, max_workers=2, default_batch_size=1) as detector, gates:
+        if is_async:
+            asyncio.run(stop_async(detector))
+        else:
+            stop_sync(detector)
+        gates.open_all()
+        assert known(detector.last_run) == [0, 1, None, None, 4, None]
+        names = ["image 0", "image 1", None, "none.jpg", "image 4", None]
+        assert names_of(detector.last_run) == names
+
+
+def test_images_that_end_well_do_not_take_over_what_an_earlier_call_left() -> None:
+    with AsyncDetector(FakeDetector()) as detector:
+        series = detector.map(IMAGES, max_in_flight=1)
+        next(series)
+        series.close()  # type: ignore[attr-defined]
+        left = detector.last_run
+        list(detect_images(detector, IMAGES))
+        assert detector.last_run is left
+        records = iter(detect_images(detector, ["none.jpg"]))
+        next(records)
+        records.close()  # type: ignore[attr-defined]
+        assert names_of(detector.last_run) == ["none.jpg"]
+
+
+async def _consume(records: Any) -> None:
+    async for _ in records:
+        pass
 
 
 @pytest.mark.parametrize("kind", ["batch", "multiple", "stream"])

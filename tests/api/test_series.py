@@ -12,7 +12,7 @@ import pytest
 
 from detkit import AsyncDetector, DetectionResult, DetectorClosed, ItemFailure
 from detkit.images import RGBImage
-from detkit.testing import FakeDetector, Gates, numbered_image, result_number
+from detkit.testing import FakeDetector, Gates, engine_windows, numbered_image, result_number
 
 IMAGES = [numbered_image(n) for n in range(100)]
 NUMBERS = list(range(100))
@@ -173,3 +173,31 @@ def test_window_must_be_a_number_of_images(bad: Any) -> None:
         for call in (detector.map, detector.stream):
             with pytest.raises(ValueError, match="max_in_flight"):
                 call(IMAGES, max_in_flight=bad)
+
+
+@pytest.mark.parametrize("ordered", [True, False])
+def test_map_hands_out_what_is_finished_before_it_asks_a_slow_source_again(ordered: bool) -> None:
+    num_asked = 0
+
+    with Gates() as gates, engine_windows(gates):
+        gates.at("in_detector").close()
+
+        def slow() -> Iterator[RGBImage]:
+            nonlocal num_asked
+            num_asked = 1
+            yield IMAGES[0]
+            num_asked = 2
+            gates.at("in_detector").open()
+            gates.at("done").wait_for_arrivals(1)  # asking takes longer than all work there is
+            yield IMAGES[1]
+            num_asked = 3
+            yield IMAGES[2]
+
+        with AsyncDetector(FakeDetector(gates=gates), max_workers=1) as detector:
+            results = detector.map(slow(), ordered=ordered)
+            assert numbers([next(results)]) == [0]
+            assert num_asked == 2
+            gates.at("done").wait_for_arrivals(2)
+            assert numbers([next(results)]) == [1]
+            assert num_asked == 2, "the second was at hand"
+            assert numbers(list(results)) == [2]

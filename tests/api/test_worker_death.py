@@ -11,7 +11,7 @@ from concurrent.futures import Future, wait
 import pytest
 
 from detkit import AsyncDetector, DetectionResult, PartialBatchError
-from detkit.api import pool, workers
+from detkit.api import circuit, workers
 from detkit.errors import CircuitOpenError, WorkerDiedError, WorkerHungError
 from detkit.images import RGBImage
 from detkit.testing import (
@@ -204,7 +204,7 @@ def test_t08_all_callers_are_told_when_the_circuit_opens() -> None:
 
 
 def test_t08_circuit_closes_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pool, "CIRCUIT_COOLDOWN_S", 0.0)
+    monkeypatch.setattr(circuit, "COOLDOWN_S", 0.0)
     fake = FakeDetector()
     with AsyncDetector(fake, max_workers=1) as detector:
 
@@ -212,12 +212,12 @@ def test_t08_circuit_closes_after_a_while(monkeypatch: pytest.MonkeyPatch) -> No
             raise Killed
 
         fake.behaviour = die
-        for _ in range(pool.MAX_DEATHS):
+        for _ in range(circuit.MAX_DEATHS):
             with pytest.raises(WorkerDiedError):
                 detector.detect(numbered_image(0))
         fake.behaviour = None
         check_replacement(detector)
-        assert detector.statistics().worker_deaths == pool.MAX_DEATHS
+        assert detector.statistics().worker_deaths == circuit.MAX_DEATHS
 
 
 def test_only_detector_that_hangs_is_used_again_when_it_returns() -> None:
@@ -324,3 +324,49 @@ def test_system_that_gives_no_thread_is_told_to_the_caller(
                 asyncio.run(detector.detect_async(numbered_image(0)))
             assert detector.statistics().queue_depth == 0
         check_replacement(detector)
+
+
+def test_t08_a_replica_that_cannot_be_closed_does_not_keep_the_place_of_its_worker() -> None:
+    class Stubborn(FakeDetector):
+        def replicate(self) -> FakeDetector | None:
+            copy = super().replicate()
+            copy.close = close  # type: ignore[union-attr]
+            return copy
+
+    def close() -> None:
+        raise SystemExit
+
+    def die_once(_: Sequence[RGBImage]) -> object:
+        fake.behaviour = None
+        raise Killed
+
+    fake = Stubborn(behaviour=die_once)
+    with AsyncDetector(fake, max_workers=1) as detector:
+        with pytest.raises(WorkerDiedError):
+            detector.detect(numbered_image(1))
+        assert result_number(detector.detect(numbered_image(2))) == 2  # by a copy
+        detector.detector = FakeDetector()
+        assert result_number(detector.detect(numbered_image(3), timeout_s=5)) == 3
+
+
+def test_t08_a_system_without_a_thread_for_the_watchdog_costs_no_image(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    start, refused = threading.Thread.start, []
+
+    def start_or_not(thread: threading.Thread) -> None:
+        if thread.name == "detkit-watchdog" and not refused:
+            refused.append(thread)
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start_or_not)
+    with Gates() as gates:
+        fake = FakeDetector(gates=gates)
+        with AsyncDetector(fake, max_workers=1, hang_timeout_s=0.1) as detector:
+            assert result_number(detector.detect(numbered_image(1))) == 1
+            assert refused and "watchdog" in caplog.text
+            gates.at("in_detector").close()
+            with pytest.raises(WorkerHungError):  # the next call is watched again
+                detector.detect(numbered_image(2))
+            gates.open_all()

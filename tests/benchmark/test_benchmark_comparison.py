@@ -23,6 +23,7 @@ from detkit.benchmark import (
     compare,
     compare_all,
 )
+from detkit.benchmark.intervals import inflation
 
 IMAGES = [np.zeros((2, 2, 3), np.uint8)] * 8
 STEADY: Callable[[int], float] = lambda number: 1.0  # noqa: E731
@@ -52,17 +53,38 @@ def test_two_copies_are_found_no_different(drift: str) -> None:
     assert verdicts.count("no difference") >= 95
 
 
-def test_the_same_benchmark_twice_agrees_with_itself_on_an_idle_machine() -> None:
+@pytest.mark.parametrize("weather_step", [0.0, 0.01, 0.02])
+def test_the_same_benchmark_twice_agrees_with_itself(weather_step: float) -> None:
+    """Idle, and where each round resembles the one before."""
     agreed = 0
     for seed in range(100):
         runs = []
         for part in range(2):
-            # Idle: nothing but the jitter and disturbances of single rounds.
-            both, tools = noisy_pair(1000 * part + seed, 1.0, weather_step=0.0)
+            both, tools = noisy_pair(1000 * part + seed, 1.0, weather_step=weather_step)
             one = {"a": both["a"]}
             runs.append(benchmark(one, IMAGES, instruments=tools, machine=MACHINE))
         agreed += compare(*runs).verdict == "no difference"
     assert agreed >= 95
+
+
+def test_a_contestant_slowed_by_a_tenth_is_found_in_another_run_too() -> None:
+    verdicts = []
+    for seed in range(100):
+        runs = []
+        for part, slower_by in enumerate((1.0, 1.1)):
+            both, tools = noisy_pair(1000 * part + seed, slower_by, weather_step=0.0)
+            runs.append(benchmark({"b": both["b"]}, IMAGES, instruments=tools, machine=MACHINE))
+        verdicts.append(compare(runs[1], runs[0]).verdict)
+    assert verdicts.count("slower") >= 95
+
+
+def test_rounds_that_resemble_their_neighbours_widen_the_interval() -> None:
+    rng = np.random.default_rng(0)
+    shuffled = rng.normal(0, 1, 40)
+    assert 1.0 <= inflation(shuffled) < 1.4
+    assert inflation(np.sort(shuffled)) > 2.5
+    assert inflation([1.0, 2.0] * 10) == 1.0
+    assert inflation([1.0] * 8) == 1.0
 
 
 def test_a_verdict_says_how_much_and_how_sure() -> None:

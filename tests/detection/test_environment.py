@@ -8,7 +8,8 @@ import pytest
 
 from detkit.detection import environment
 
-HEAVY = ["torch", "ultralytics", "openvino", "onnxruntime", "pandas", "matplotlib", "ipywidgets"]
+HEAVY = ["torch", "ultralytics", "openvino", "onnxruntime", "pandas", "matplotlib"]
+HEAVY += ["ipywidgets", "anywidget", "ray"]
 
 
 def run(code: str, **env: str) -> str:

@@ -60,6 +60,15 @@ def report(tiny_pt, images, out, said):
     return report
 
 
+def test_it_has_one_bar_where_it_is_wanted(tiny_onnx, images, tmp_path, capfd) -> None:
+    load(tiny_onnx).optimize(images, out=tmp_path / "copy", min_f1=0, progress=True)
+    out, err = capfd.readouterr()
+    assert out == ""
+    last = err.rstrip().split("\r")[-1]
+    assert "40/40" in last  # 15 calibrate, 5 judge, each once beside the first look at it
+    assert last.endswith("images/s, 0 failed]")
+
+
 def test_the_report_says_what_was_done(report, out, said):
     assert report.path == out / "tiny.xml"
     assert (report.num_calibration, report.num_held_out) == (15, 5)

@@ -142,7 +142,10 @@ def test_figures_are_shown_as_png_and_belong_to_nobody() -> None:
 
     made = report(grid(), Choice(2, 4))
     for figure in (plot_frontier(made), plot_scaling(made), plot_stages(RUN), plot_comparison(RUN)):
-        assert figure._repr_png_().startswith(b"\x89PNG")
+        shown = figure._repr_png_()
+        assert shown is not None
+        assert shown[0].startswith(b"\x89PNG")
+        assert figure._repr_jpeg_() is None
     assert plt.get_fignums() == []
 
 

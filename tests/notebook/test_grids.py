@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import subprocess
 import sys
@@ -12,12 +13,13 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from kernels import running_kernel
 from matplotlib.figure import Figure
-from PIL import PngImagePlugin
 
 from detkit.drawing import class_color
 from detkit.errors import DetectorContractError, ImageDecodeError, ItemFailure, PartialBatchError
 from detkit.notebook import show, show_grid
+from detkit.notebook.figures import MAX_JPEG_BYTES
 from detkit.results import DetectionResult
 
 NAMES = {0: "bolt", 1: "nut"}
@@ -33,12 +35,15 @@ def texts(figure: Figure) -> list[str]:
     return [text.get_text() for text in figure.texts]
 
 
-def png_size_wh(figure: Any) -> tuple[int, int]:
-    return PngImagePlugin.PngImageFile(io.BytesIO(figure._repr_png_())).size
+def size_wh(figure: Figure) -> tuple[int, int]:
+    width, height = figure.get_size_inches() * figure.dpi
+    return round(width), round(height)
 
 
-def drawn(figure: Any) -> np.ndarray:
-    return cv2.imdecode(np.frombuffer(figure._repr_png_(), np.uint8), cv2.IMREAD_COLOR_RGB)
+def drawn(figure: Figure) -> np.ndarray:
+    file = io.BytesIO()
+    figure.savefig(file, format="png")
+    return np.asarray(cv2.imdecode(np.frombuffer(file.getvalue(), np.uint8), cv2.IMREAD_COLOR_RGB))
 
 
 def test_titles_say_source_and_count_and_the_legend_counts_classes() -> None:
@@ -132,22 +137,22 @@ def test_text_from_data_is_only_text() -> None:
     evil = {"class_names": {0: r"$\frac{$<b>\n"}, "image_hw": (90, 160)}
     result = DetectionResult([[1, 1, 9, 9]], [0.5], [0], evil)
     figure = show_grid([IMAGE], [result], [r"$\undefined$.jpg"])
-    assert png_size_wh(figure)[0] > 100
+    assert drawn(figure).shape[1] > 100
     secret = show_grid([IMAGE], [ONE], ["rtsp://me:hunter2@camera/1"])
     assert "hunter2" not in " ".join(texts(secret))
 
 
 def test_long_names_stay_within_their_tile() -> None:
     figure = show_grid([IMAGE] * 4, [TWO] * 4, ["x" * 500 + f"{i}.jpg" for i in range(4)])
-    figure._repr_png_()
+    drawn(figure)
     for title, count in zip(figure.texts[:8:2], figure.texts[1:8:2], strict=True):
         assert title.get_window_extent().x1 < count.get_window_extent().x0
 
 
 def test_show_draws_one_image_at_its_own_size() -> None:
     big = np.zeros((720, 1280, 3), np.uint8)
-    assert png_size_wh(show(big))[0] == 960 + 24
-    assert png_size_wh(show(IMAGE, ONE, "a.jpg"))[0] == 320 + 24
+    assert size_wh(show(big))[0] == 960 + 24
+    assert size_wh(show(IMAGE, ONE, "a.jpg"))[0] == 320 + 24
     assert texts(show(IMAGE, ONE, "a.jpg")) == ["a.jpg", "1 found", "bolt 1"]
 
 
@@ -163,33 +168,51 @@ def test_pyplot_is_never_imported() -> None:
         import numpy as np
         import detkit.notebook
         assert not {"pandas", "matplotlib"} & set(sys.modules), "loaded too early"
-        detkit.notebook.show_grid([np.zeros((9, 9, 3), np.uint8)])._repr_png_()
+        assert detkit.notebook.show_grid([np.zeros((9, 9, 3), np.uint8)])._repr_jpeg_()
         assert "matplotlib.pyplot" not in sys.modules
     """
     subprocess.run([sys.executable, "-c", textwrap.dedent(code)], check=True, timeout=60)
 
 
 @pytest.mark.parametrize("backend", ["", "%matplotlib inline\nimport matplotlib.pyplot"])
-def test_a_cell_shows_the_figure_exactly_once(backend: str) -> None:
-    from jupyter_client.manager import start_new_kernel
+def test_a_cell_shows_a_figure_exactly_once_in_its_own_size_and_sharp(backend: str) -> None:
+    setup = f"{backend}\nimport numpy as np\nfrom detkit.notebook import plot_confidence, show_grid"
+    setup += "\nfrom detkit import DetectionResult\nanswer = None"
+    with running_kernel() as kernel:
+        kernel.run(setup)
+        (grid,) = kernel.outputs("show_grid([np.zeros((90, 160, 3), np.uint8)])")
+        (chart,) = kernel.outputs("plot_confidence(DetectionResult([[0, 0, 1, 1]], [0.5], [0]))")
+    for shown, kind in ((grid, "image/jpeg"), (chart, "image/png")):
+        assert set(shown["data"]) == {kind, "text/plain"}
+        said = shown["metadata"][kind]
+        data = np.frombuffer(base64.b64decode(shown["data"][kind]), np.uint8)
+        pixels = cv2.imdecode(data, cv2.IMREAD_COLOR_RGB)
+        assert pixels.shape[:2] == (2 * said["height"], 2 * said["width"])
 
-    manager, client = start_new_kernel(kernel_name="python3")
-    shown: list[str] = []
-    code = """
-        import numpy as np
-        from detkit.notebook import show_grid
-        show_grid([np.zeros((90, 160, 3), np.uint8)])
-    """
 
-    def collect(message: dict[str, Any]) -> None:
-        if message["msg_type"] in {"display_data", "execute_result"}:
-            shown.extend(kind for kind in message["content"]["data"] if kind.startswith("image/"))
-        assert message["msg_type"] != "error", message["content"]
+def test_photographs_of_any_kind_stay_small_when_shown() -> None:
+    rng = np.random.default_rng(0)
+    noise = [rng.integers(0, 255, (600, 900, 3), np.uint8) for _ in range(12)]
+    picture: Any = show_grid(noise)
+    data, size = picture._repr_jpeg_()
+    assert picture._repr_png_() is None
+    assert len(data) <= MAX_JPEG_BYTES
+    assert (size["width"], size["height"]) == size_wh(picture)
 
-    try:
-        for cell in (backend, textwrap.dedent(code)):
-            client.execute_interactive(cell, output_hook=collect, timeout=60)
-    finally:
-        client.stop_channels()
-        manager.shutdown_kernel(now=True)
-    assert shown == ["image/png"]
+
+def test_a_very_tall_picture_is_shown_all_the_same() -> None:
+    picture: Any = show_grid([np.zeros((64, 64, 3), np.uint8)] * 60, columns=1, max_images=60)
+    assert 32_500 < picture.height_px < 65_000
+    data, _ = picture._repr_jpeg_()
+    assert cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB).shape[0] > 32_500
+
+
+def test_a_picture_is_a_card_with_round_corners() -> None:
+    """It vanishes on a light page and is a card on a dark one."""
+    file = io.BytesIO()
+    show_grid([IMAGE]).savefig(file, format="png")
+    pixels = cv2.imdecode(np.frombuffer(file.getvalue(), np.uint8), cv2.IMREAD_UNCHANGED)
+    corners = pixels[[0, 0, -1, -1], [0, -1, 0, -1]]
+    assert (corners[:, 3] == 0).all()
+    assert (pixels[12:-12, :, 3] == 255).all()
+    assert (pixels[pixels[..., 3] == 255][:50] == 255).all()

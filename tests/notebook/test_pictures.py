@@ -71,7 +71,8 @@ PICTURES: dict[str, Callable[[], Figure]] = {
 
 def drawn(figure: Figure, scale: float = 1) -> np.ndarray:
     file = io.BytesIO()
-    figure.savefig(file, format="png", dpi=figure.dpi * scale)
+    # On white: the corners are open.
+    figure.savefig(file, format="png", dpi=figure.dpi * scale, facecolor="white")
     return np.asarray(cv2.imdecode(np.frombuffer(file.getvalue(), np.uint8), cv2.IMREAD_COLOR_RGB))
 
 

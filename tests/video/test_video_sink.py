@@ -190,3 +190,28 @@ def test_a_killed_run_leaves_all_but_the_last_seconds(tmp_path: Path) -> None:
     count = sum(1 for _ in VideoSource(tmp_path / "clip.partial.mp4"))
     # A fragment is one group of 50 frames; the encoder holds back some more.
     assert count >= 100
+
+
+def test_every_frame_has_its_own_pixels_and_colours(tmp_path: Path) -> None:
+    path = tmp_path / "clip.mp4"
+    colours = np.random.default_rng(0).integers(0, 256, (60, 3))
+    with VideoSink(path, 25, crf=1) as sink:
+        for colour in colours:
+            sink.write(np.full((46, 66, 3), colour, np.uint8))
+    with av.open(str(path)) as container:
+        # Its tag says BT.709, which is what a player then takes.
+        found = [f.to_ndarray(format="rgb24").mean((0, 1)) for f in container.decode(video=0)]
+    assert len(found) == 60
+    assert np.abs(np.array(found) - colours).max() <= 4
+
+
+def test_a_preset_is_used_as_it_is(tmp_path: Path) -> None:
+    sizes = []
+    for preset in ("ultrafast", None, "medium"):
+        path = tmp_path / f"{preset}.mp4"
+        with VideoSink(path, 25, preset=preset) as sink:
+            for index in range(40):
+                sink.write(frame_image(index, (320, 240)))
+        assert len(list(VideoSource(path))) == 40
+        sizes.append(path.read_bytes().count(b"bframes=3"))
+    assert sizes == [0, 0, 1]  # libx264 writes its settings into the stream

@@ -36,6 +36,7 @@ class Front:
         self._comms: dict[str, FakeComm] = {}
         self._changed = threading.Condition()
         self._numbers: dict[str, int] = {}
+        self._is_asked: dict[str, bool] = {}
         self._listeners: dict[str, list[Callable[[Any, list[Any]], None]]] = {}
 
     def opened(self, channel: FakeComm) -> None:
@@ -58,8 +59,11 @@ class Front:
                 self.max_unconfirmed, len(self.pictures) - self.num_confirmed
             )
             self._numbers[channel.comm_id] = number
+            self._is_asked[channel.comm_id] = data["state"].get(
+                "must_confirm", self._is_asked.get(channel.comm_id, True)
+            )
             self._changed.notify_all()
-        if self.manner == "fast":
+        if self.manner == "fast" and self._is_asked[channel.comm_id]:
             self.confirm()
 
     def confirm(self) -> None:
@@ -89,9 +93,11 @@ class Front:
         """Give a widget's own messages to a page that understands them."""
         self._listeners.setdefault(comm_id, []).append(heard)
 
-    def look(self, image: Any, visible: bool, view: str = "a view") -> None:
-        """A person scrolls to a picture, or away from it."""
-        message = {"event": "visible", "view": view, "visible": visible}
+    def look(
+        self, image: Any, visible: bool, view: str = "a view", width_px: object = None
+    ) -> None:
+        """A person scrolls to a picture, which may be so wide on the page, or away from it."""
+        message = {"event": "visible", "view": view, "visible": visible, "width_px": width_px}
         self.tell(self._comms[image.model_id], message)
 
     def wait_for(self, condition: Callable[[], bool]) -> None:

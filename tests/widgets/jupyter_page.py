@@ -31,6 +31,17 @@ _COMMAND = """([name, limit, given]) => Promise.race([
     new Promise((_, fail) => setTimeout(() => fail(new Error(name + ' took too long')), limit)),
 ])"""
 
+_GO_TO = """number => {
+    const notebook = window.jupyterapp.shell.currentWidget.content;
+    notebook.deselectAll();
+    notebook.activeCellIndex = notebook.widgets.length - number;
+}"""
+_EXECUTE = """async code => {
+    const session = window.jupyterapp.shell.currentWidget.context.sessionContext.session;
+    const reply = await session.kernel.requestExecute({ code }).done;
+    return reply.content.status === 'ok' ? '' : reply.content.evalue;
+}"""
+
 # Controls that a screen reader has no name for, or that the tab key does not reach.
 _NAMELESS = """() => {
     const name = e => e.getAttribute('aria-label') || e.title || e.textContent.trim()
@@ -75,7 +86,7 @@ _UNREADABLE = """() => {
     return found;
 }"""
 
-_KERNEL_IS_UP = """async () => {
+KERNEL_IS_UP = """async () => {
     const context = window.jupyterapp.shell.currentWidget.context.sessionContext;
     await context.ready;
     await context.session.kernel.info;
@@ -112,6 +123,11 @@ class Lab:
             stdout=self._log,
             stderr=subprocess.STDOUT,
         )
+
+    @property
+    def pid(self) -> int:
+        """Of the server."""
+        return self._process.pid
 
     def _write_settings(self) -> None:
         config = {
@@ -198,7 +214,7 @@ class NotebookPage:
         self.page.on("console", self._heard)
         self.page.goto(lab.url(f"lab/workspaces/{secrets.token_hex(4)}/tree/{path}"))
         self.page.wait_for_selector(".jp-Notebook .jp-CodeCell")
-        self.page.evaluate(_KERNEL_IS_UP)
+        self.page.evaluate(KERNEL_IS_UP)
         self.page.wait_for_selector('.jp-Notebook-ExecutionIndicator[data-status="idle"]')
         self.command("application:toggle-left-area")
 
@@ -211,7 +227,7 @@ class NotebookPage:
         self.page.evaluate(_COMMAND, [name, 2 * WAIT_MS, arguments])
 
     def take_pictures(self, name: str, shown: Any = None) -> None:
-        """Screenshots, with `shown` in view, if they were asked for: `name-light`, `name-dark`."""
+        """Screenshots, of `shown` alone, if they were asked for: `name-light`, `name-dark`."""
         if self._shots is None or not os.environ.get("DETKIT_SCREENSHOTS"):
             return
         for theme in ("Dark", "Light"):
@@ -219,9 +235,8 @@ class NotebookPage:
             named = f'body[data-jp-theme-name="JupyterLab {theme}"]'
             self.page.wait_for_selector(named, state="attached")
             self.page.wait_for_selector("#jupyterlab-splash", state="detached")
-            if shown is not None:
-                shown.scroll_into_view_if_needed()
-            self.page.screenshot(path=self._shots / f"{name}-{theme.lower()}.png")
+            pictured = self.page if shown is None else shown
+            pictured.screenshot(path=self._shots / f"{name}-{theme.lower()}.png")
 
     def check_names_and_colours(self) -> None:
         """Every control has a name and can be reached; every text of ours can be read."""
@@ -241,8 +256,24 @@ class NotebookPage:
     def run_all(self) -> None:
         """Run all cells; fails if one of them fails."""
         self.command("notebook:run-all-cells")
+        self.check_cells()
+
+    def check_cells(self) -> None:
+        """Fails if a cell wrote to its error stream."""
         errors = self.page.locator('[data-mime-type="application/vnd.jupyter.stderr"]')
         assert errors.count() == 0, errors.all_inner_texts()
+
+    def run_last(self, number: int) -> None:
+        """Run the last cells only; fails if one of them fails."""
+        self.page.evaluate(_GO_TO, number)
+        for _ in range(number):
+            self.command("notebook:run-cell-and-select-next")
+        self.check_cells()
+
+    def execute(self, code: str) -> None:
+        """Run code in the kernel, in no cell; fails if it fails."""
+        problem = self.page.evaluate(_EXECUTE, code)
+        assert problem == "", problem
 
     def panel(self, title: str) -> Any:
         """The first panel whose title begins so."""

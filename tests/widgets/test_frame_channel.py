@@ -55,6 +55,30 @@ def test_while_playing_pictures_keep_their_distance() -> None:
     assert channel.may_send(0.04, is_playing=True)
 
 
+def test_a_near_browser_is_asked_about_every_second_picture() -> None:
+    channel = FrameChannel(min_interval_s=0.04)
+    channel.send(0.0)
+    assert channel.must_confirm, "nobody knows yet how far away it is"
+    channel.confirm(1, 0.01)
+    asked = []
+    for number in range(2, 8):
+        assert channel.may_send(0.04 * number, is_playing=True)
+        channel.send(0.04 * number)
+        asked.append(channel.must_confirm)
+        if channel.must_confirm:
+            channel.confirm(number, 0.04 * number + 0.01)
+    assert asked == [False, True] * 3
+    assert channel.in_flight == 0
+
+
+def test_a_far_browser_is_asked_about_every_picture() -> None:
+    channel = FrameChannel(min_interval_s=0.04)
+    channel.send(0.0)
+    channel.confirm(1, 0.1)
+    channel.send(0.2)
+    assert channel.must_confirm
+
+
 def test_a_sparing_channel_keeps_a_longer_distance() -> None:
     channel = FrameChannel(min_interval_s=0.04)
     channel.is_sparing = True

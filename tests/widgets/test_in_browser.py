@@ -1,35 +1,23 @@
 """The panels of the notebooks in a real browser, with a real server and a real kernel.
 
-Skipped only where there is no Chromium, and never in CI. Screenshots of every panel go to the
-folder that `DETKIT_SCREENSHOTS` names, in the light and the dark theme, or to the run's own.
+How each panel looks in each of its states is `test_panel_states`' business. A screenshot of the end
+of every test goes to the folder that `DETKIT_SCREENSHOTS` names, or to the run's own.
 """
 
 from __future__ import annotations
 
 import io
-import os
 import re
 import zipfile
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
-from widgets.jupyter_page import ROOT, NotebookPage, find_browser
+from widgets.jupyter_page import ROOT, NotebookPage
+from widgets.needs_browser import needs_browser
 
-MISSING = [
-    *([] if find_browser() else ["a Chromium"]),
-    *(name for name in ("jupyterlab", "playwright") if find_spec(name) is None),
-]
-
-pytestmark = [
-    pytest.mark.skipif(
-        bool(MISSING) and os.environ.get("CI") != "true",
-        reason=f"there is no {' and no '.join(MISSING)} on this machine",
-    ),
-    pytest.mark.watchdog(150),
-]
+pytestmark = [*needs_browser, pytest.mark.watchdog(150)]
 
 BURN = """from detkit import AsyncDetector
 from detkit.testing import FakeDetector
@@ -61,15 +49,15 @@ BUSY = "import time; time.sleep(0 if 'once' not in globals() else 6); once = Tru
 SAYS = """([title, text]) => [...document.querySelectorAll('.detkit-panel')]
     .some(p => p.innerText.startsWith(title) && p.innerText.includes(text))"""
 ALTS = """title => [...document.querySelectorAll('.detkit-panel')]
-    .filter(p => p.innerText.startsWith(title)).map(p => p.querySelector('img').alt)"""
+    .filter(p => p.innerText.startsWith(title)).map(p => p.querySelector('canvas').ariaLabel)"""
 AGREE = """title => {
     const alts = [...document.querySelectorAll('.detkit-panel')]
         .filter(p => p.innerText.startsWith(title) && !p.classList.contains('failing'))
-        .map(p => p.querySelector('img').alt);
+        .map(p => p.querySelector('canvas').ariaLabel);
     return alts.length === 2 && alts[0] === alts[1];
 }"""
 OTHER_PICTURE = """([title, alt]) => [...document.querySelectorAll('.detkit-panel')]
-    .find(p => p.innerText.startsWith(title)).querySelector('img').alt !== alt"""
+    .find(p => p.innerText.startsWith(title)).querySelector('canvas').ariaLabel !== alt"""
 
 
 def slider(panel: Any, label: str) -> Any:
@@ -94,7 +82,6 @@ def test_playing_seeking_and_turning_the_threshold(notebook: NotebookPage) -> No
     title = "Video preview"
     panel = notebook.panel(title)
     panel.locator(".detkit-hud").wait_for()
-    notebook.take_pictures("preview-idle")
     notebook.check_names_and_colours()
 
     panel.get_by_role("button", name="Play").click()
@@ -118,7 +105,6 @@ def test_playing_seeking_and_turning_the_threshold(notebook: NotebookPage) -> No
     assert status == "busy"
     line = panel.locator(".detkit-hud").inner_text()
     assert float(re.search(r"shown ([\d.]+)", line)[1]) > 0  # type: ignore[index]
-    notebook.take_pictures("preview-playing", panel)
 
     panel.get_by_role("button", name="Pause").click()
     panel.get_by_role("button", name="Play").wait_for()
@@ -132,11 +118,9 @@ def test_playing_seeking_and_turning_the_threshold(notebook: NotebookPage) -> No
     notebook.wait_until(SAYS, [title, "frame 249"])
     panel.get_by_role("button", name="Play").click()
     notebook.wait_until(SAYS, [title, "the end of the video"])
-    notebook.take_pictures("preview-finished", panel)
     assert panel.locator(".detkit-error").count() == 0
     error = notebook.page.locator(".failing .detkit-error").first
     assert "the <b>lens</b> is cracked" in error.inner_text()
-    notebook.take_pictures("preview-failed", error)
 
     browser = notebook.panel("Results")
     browser.scroll_into_view_if_needed()
@@ -149,8 +133,6 @@ def test_playing_seeking_and_turning_the_threshold(notebook: NotebookPage) -> No
     slider(browser, "Confidence").press("End")
     notebook.wait_until(SAYS, ["Results", ": 0 objects"])
     slider(browser, "Confidence").press("Home")
-    notebook.take_pictures("browser-finished", browser)
-    notebook.take_pictures("browser-failed", notebook.page.locator(".failing").last)
     assert notebook.problems == []
 
 
@@ -168,13 +150,11 @@ def test_running_sweeping_stopping_and_applying(notebook: NotebookPage) -> None:
     panel.get_by_label("Image size").select_option("320 pixels")
     panel.get_by_role("button", name="Run").click()
     panel.locator(".detkit-running").first.wait_for()
-    notebook.take_pictures("benchmark-running", panel)
     rows.nth(num_rows).wait_for()
     panel.locator("text=Done").wait_for()
     assert panel.locator(".detkit-bar").count() == num_rows
     assert "320 px" in rows.nth(num_rows).inner_text()
     assert "★ best" in panel.locator("table.detkit-runs").inner_text()
-    notebook.take_pictures("benchmark-finished", panel)
 
     panel.get_by_label("Image size").select_option("as loaded")
     slider(panel, "Workers").press("End")
@@ -191,12 +171,10 @@ def test_running_sweeping_stopping_and_applying(notebook: NotebookPage) -> None:
 
     failing = notebook.page.locator(".failing")
     failing.scroll_into_view_if_needed()
-    notebook.take_pictures("benchmark-idle", failing)
     failing.get_by_role("button", name="Run").click()
     error = failing.locator(".detkit-error")
     error.wait_for()
     assert "the <b>lens</b> is cracked" in error.inner_text()
-    notebook.take_pictures("benchmark-failed", error)
     assert notebook.problems == []
 
 
@@ -215,7 +193,6 @@ def test_dropping_pictures_and_taking_them_home(notebook: NotebookPage, tmp_path
     title = "Detect objects"
     panel = notebook.panel(title)
     panel.locator(".detkit-drop").wait_for()
-    notebook.take_pictures("detect-idle", panel)
     pictures = sorted((ROOT / "data" / "images").glob("*.jpg"))[:2]
     panel.locator("input[type=file]").set_input_files(pictures)
     notebook.wait_until(SAYS, [title, "2 of 2 pictures done"])
@@ -224,7 +201,6 @@ def test_dropping_pictures_and_taking_them_home(notebook: NotebookPage, tmp_path
     assert panel.locator("img").count() == 2
     card = panel.locator(".detkit-note").filter(has_text="<b>torn</b>.jpg").first
     assert "no JPEG, PNG" in card.locator(".detkit-error").inner_text()
-    notebook.take_pictures("detect-finished", panel)
     notebook.check_names_and_colours()
 
     confidence = slider(panel, "Confidence")
@@ -247,7 +223,6 @@ def test_dropping_pictures_and_taking_them_home(notebook: NotebookPage, tmp_path
     path.fill("nowhere/model.onnx")
     path.press("Enter")
     panel.locator(".detkit-error").filter(has_text="ModelNotFoundError").wait_for()
-    notebook.take_pictures("detect-failed", panel)
     panel.get_by_role("button", name="Clear").click()
     notebook.wait_until(SAYS, [title, "No pictures yet"])
     assert notebook.problems == []

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from widgets.fake_front import Front
@@ -278,6 +279,29 @@ def test_one_of_two_views_is_enough_to_be_seen(front: Front, detector: AsyncDete
         ):
             front.look(preview.view.image, visible, view)
             assert preview.view.is_hidden is is_hidden
+
+
+def width_of(preview: VideoPreview) -> int:
+    jpeg = np.frombuffer(bytes(preview.view.image.value), np.uint8)
+    return int(cv2.imdecode(jpeg, cv2.IMREAD_COLOR).shape[1])
+
+
+def test_no_more_pixels_are_sent_than_the_page_has_room_for(
+    front: Front, detector: AsyncDetector
+) -> None:
+    with opened(front, frames(3), detector) as preview:
+        assert width_of(preview) == HW[1]
+        front.look(preview.view.image, True, width_px=100)
+        front.wait_for(lambda: len(front.pictures) == 2)
+        assert width_of(preview) == 100
+        assert preview.player.state == "paused"
+        for width_px in ("wide", 10**9, -3, None, True):
+            front.look(preview.view.image, True, width_px=width_px)
+            assert preview.view.width_px == preview.view.image.max_width_px
+        front.wait_for(lambda: len(front.pictures) >= 3)
+        front.look(preview.view.image, True, "another view", width_px=120)
+        front.look(preview.view.image, False)
+        assert preview.view.width_px == 120, "only views that can be seen count"
 
 
 @pytest.mark.parametrize(

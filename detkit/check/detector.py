@@ -6,83 +6,19 @@ engine.
 
 from __future__ import annotations
 
-import threading
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
 
-from detkit.api.replica import accepts_settings, checked_results
+from detkit.api.replica import checked_results
 from detkit.boxes import agreement
-from detkit.detection.abstract import DetectionSettings
+from detkit.check.overlap import calls_overlap, settings_stay_apart
+from detkit.check.report import DetectorReport, Mode
+from detkit.check.sameness import is_same, is_shuffled
 from detkit.errors import describe
 from detkit.images import RGBImage
 from detkit.results import DetectionResult
-
-Mode = Literal["shared", "replicated", "locked"]
-
-# A single difference is enough to prove a race, and races are rare: try often.
-_THREADS = 4
-_ROUNDS = 5
-# What float arithmetic may change between two batch sizes: pixels and score.
-_BOX_TOLERANCE = 0.5
-_SCORE_TOLERANCE = 1e-2
-
-
-@dataclass(frozen=True)
-class DetectorReport:
-    """What `check_detector` found. `None` means: could not be decided.
-
-    Attributes:
-        keeps_contract: Every call returned a `DetectionResult` and wrote to no input.
-        is_deterministic: The same image gave the same result twice.
-        is_ordered: `detect_batch` answers in input order.
-        is_batch_invariant: A result does not depend on its neighbours in the batch.
-        is_reentrant: Overlapping calls of one object all return.
-        is_thread_safe: And return the right results.
-        keeps_settings_apart: Overlapping calls with different settings each got their own.
-        colour_order: "rgb" if it understands RGB better than BGR, "bgr" if the reverse,
-            None if it makes no difference or nothing was found.
-        can_replicate: `replicate()` gives a copy with the same results.
-        mode: How `AsyncDetector` should run it: one object "shared" by all workers, one
-            "replicated" per worker, or "locked", one call at a time.
-        problems: One sentence for everything that is not as it should be.
-    """
-
-    keeps_contract: bool
-    is_deterministic: bool
-    is_ordered: bool | None
-    is_batch_invariant: bool | None
-    is_reentrant: bool | None
-    is_thread_safe: bool | None
-    keeps_settings_apart: bool | None
-    colour_order: Literal["rgb", "bgr"] | None
-    can_replicate: bool
-    mode: Mode
-    problems: tuple[str, ...]
-
-    @property
-    def is_ok(self) -> bool:
-        """Whether nothing speaks against using it."""
-        return not self.problems
-
-    def __str__(self) -> str:
-        said = {True: "yes", False: "no", None: "not decided"}
-        lines = [
-            f"keeps the contract    {said[self.keeps_contract]}",
-            f"deterministic         {said[self.is_deterministic]}",
-            f"ordered               {said[self.is_ordered]}",
-            f"batch-invariant       {said[self.is_batch_invariant]}",
-            f"re-entrant            {said[self.is_reentrant]}",
-            f"thread-safe           {said[self.is_thread_safe]}",
-            f"settings kept apart   {said[self.keeps_settings_apart]}",
-            f"colour order          {self.colour_order or 'not decided'}",
-            f"can be replicated     {said[self.can_replicate]}",
-            f"mode that suits it    {self.mode}",
-        ]
-        return "\n".join([*lines, *(f"problem: {problem}" for problem in self.problems)])
 
 
 def check_detector(
@@ -150,7 +86,7 @@ class _Check:
                 False, False, None, None, None, None, None, None, False, "locked",
                 tuple(self.problems),
             )  # fmt: skip
-        deterministic = self._is_same(self._singles(), alone)
+        deterministic = is_same(self._singles(), alone)
         if not deterministic:
             self.problems.append("the same image gives different results")
         ordered, invariant = self._batches(alone)
@@ -206,10 +142,10 @@ class _Check:
         if forward is None or backward is None:
             return None, None
         truth = [alone[i] for i in indices]
-        if self._is_same(forward, truth) and self._is_same(backward, truth[::-1]):
-            can_tell_order = not self._is_same(truth, truth[::-1])
+        if is_same(forward, truth) and is_same(backward, truth[::-1]):
+            can_tell_order = not is_same(truth, truth[::-1])
             return True if can_tell_order else None, True if len(indices) > 1 else None
-        if self._is_shuffled(forward, truth) and self._is_shuffled(backward, truth):
+        if is_shuffled(forward, truth) and is_shuffled(backward, truth):
             self.problems.append("detect_batch does not answer in input order")
             return False, None
         self.problems.append("a result depends on its neighbours in the batch")
@@ -225,52 +161,11 @@ class _Check:
             return None
 
     def _threads(self, alone: list[DetectionResult]) -> tuple[bool, bool]:
-        """Whether overlapping calls of one object all return, and return the right results."""
-        wrong: list[str] = []
-
-        def work(offset: int) -> None:
-            for step in range(_ROUNDS * len(self.images)):
-                index = (offset + step) % len(self.images)
-                try:
-                    result = self.detector.detect(self.images[index])
-                except Exception as error:  # noqa: BLE001
-                    wrong.append(describe(error))
-                else:
-                    if not self._is_same([result], [alone[index]]):
-                        wrong.append("another image's result")
-
-        if not _together(work, _THREADS, self.patience_s):
-            self.problems.append("overlapping calls do not return: it deadlocks")
-            return False, False
-        return True, not wrong
+        return calls_overlap(self.detector, self.images, alone, self.problems, self.patience_s)
 
     def _settings_apart(self) -> bool | None:
-        if not accepts_settings(self.detector):
-            return None
-        choices = [DetectionSettings(confidence_threshold=t) for t in (0.05, 0.5, 0.9)]
         image = self.images[0]
-        try:
-            alone = [self.detector.detect(image, settings=choice) for choice in choices]
-        except Exception as error:  # noqa: BLE001
-            self.problems.append(f"detect failed with settings: {describe(error)}")
-            return False
-        wrong: list[str] = []
-
-        def work(offset: int) -> None:
-            for step in range(_ROUNDS * len(choices)):
-                index = (offset + step) % len(choices)
-                try:
-                    result = self.detector.detect(image, settings=choices[index])
-                except Exception as error:  # noqa: BLE001
-                    wrong.append(describe(error))
-                else:
-                    if not self._is_same([result], [alone[index]]):
-                        wrong.append("another call's settings")
-
-        apart = _together(work, _THREADS, self.patience_s) and not wrong
-        if not apart:
-            self.problems.append("settings of one call change the result of another")
-        return apart
+        return settings_stay_apart(self.detector, image, self.problems, self.patience_s)
 
     def _replicates(self, alone: list[DetectionResult]) -> bool:
         replicate = getattr(self.detector, "replicate", None)
@@ -284,7 +179,7 @@ class _Check:
         except Exception as error:  # noqa: BLE001
             self.problems.append(f"replicate failed: {describe(error)}")
             return False
-        if not self._is_same(results, alone):
+        if not is_same(results, alone):
             self.problems.append("a replica gives other results")
             return False
         return True
@@ -312,45 +207,6 @@ class _Check:
             agreement(r.boxes, r.classes, t.boxes, t.classes).f1
             for r, t in zip(results, self.expected, strict=True)
         )
-
-    def _is_shuffled(self, a: Sequence[DetectionResult], b: Sequence[DetectionResult]) -> bool:
-        """Whether `a` holds what `b` holds, in whatever order."""
-        left = list(b)
-        for result in a:
-            match = next((i for i, r in enumerate(left) if self._is_same([result], [r])), None)
-            if match is None:
-                return False
-            del left[match]
-        return True
-
-    @staticmethod
-    def _is_same(a: Sequence[DetectionResult] | None, b: Sequence[DetectionResult] | None) -> bool:
-        if a is None or b is None or len(a) != len(b):
-            return False
-        return all(
-            len(x) == len(y)
-            and np.array_equal(x.classes, y.classes)
-            and np.allclose(x.boxes, y.boxes, rtol=0, atol=_BOX_TOLERANCE)
-            and np.allclose(x.scores, y.scores, rtol=0, atol=_SCORE_TOLERANCE)
-            for x, y in zip(a, b, strict=True)
-        )
-
-
-def _together(work: Callable[[int], None], num_threads: int, patience_s: float) -> bool:
-    """Run `work(index)` on threads that start at the same moment; False if one does not return."""
-    start = threading.Barrier(num_threads)
-
-    def run(index: int) -> None:
-        start.wait()
-        work(index)
-
-    threads = [threading.Thread(target=run, args=(i,), daemon=True) for i in range(num_threads)]
-    for thread in threads:
-        thread.start()
-    deadline = time.monotonic() + patience_s
-    for thread in threads:
-        thread.join(max(0.0, deadline - time.monotonic()))
-    return not any(thread.is_alive() for thread in threads)
 
 
 def _read_only(image: RGBImage) -> RGBImage:

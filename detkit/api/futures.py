@@ -1,0 +1,28 @@
+"""Images whose outcome goes into a future: who cancels the future cancels the image.
+
+Knows futures of both kinds, threads' and event loops', and the engine that they are submitted to.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import Future
+from typing import TypeVar
+
+from detkit.api.engine import Engine
+from detkit.api.ledger import Item
+from detkit.results import DetectionResult
+
+F = TypeVar("F", "Future[DetectionResult]", "asyncio.Future[DetectionResult]")
+
+
+def submit_for(future: F, item: Item, engine: Engine) -> None:
+    """Submit; cancelling the future cancels the item, also in the middle of this."""
+
+    def give_up(done: F) -> None:
+        if done.cancelled() and engine.ledger.cancel((item,)) and isinstance(done, Future):
+            # Those who wait for several futures hear of a cancelled one only through this.
+            done.set_running_or_notify_cancel()
+
+    future.add_done_callback(give_up)
+    engine.submit((item,))
