@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import ctypes
 import gc
 import itertools
 import os
@@ -236,18 +237,20 @@ def long(num_frames: int) -> dict[str, Any]:
         with AsyncDetector(FakeDetector(), max_workers=2) as detector:
             return sum(1 for _ in detect_video(detector, source))
 
-    # The allocator finds its size within the first 2,000 frames of 2.8 MB; then nothing may grow.
     run(min(2_000, num_frames))
     gc.collect()
-    before = (_resident_bytes(), threading.active_count(), _num_descriptors())
+    kept_before = _resident_bytes()
+    before = (_bytes_in_use(), threading.active_count(), _num_descriptors())
     started = time.perf_counter()
     count = run(num_frames)
     elapsed_s = time.perf_counter() - started
     gc.collect()
-    after = (_resident_bytes(), threading.active_count(), _num_descriptors())
+    kept_mb = (_resident_bytes() - kept_before) / 1e6
+    after = (_bytes_in_use(), threading.active_count(), _num_descriptors())
     growth_mb = (after[0] - before[0]) / 1e6
     rows = [
         ("memory growth", f"{growth_mb:+.1f} MB", "<= 20 MB"),
+        ("with what the allocator keeps free", f"{kept_mb:+.1f} MB", ""),
         ("threads", f"{before[1]} -> {after[1]}", "the same"),
         ("descriptors", f"{before[2]} -> {after[2]}", "the same"),
         ("frames/s without a model", f"{count / elapsed_s:.0f}", ""),
@@ -256,6 +259,7 @@ def long(num_frames: int) -> dict[str, Any]:
     return {
         "num_frames": count,
         "growth_mb": round(growth_mb, 2),
+        "growth_with_free_mb": round(kept_mb, 2),
         "threads": [before[1], after[1]],
         "descriptors": [before[2], after[2]],
         "frames_per_s": round(count / elapsed_s, 1),
@@ -265,6 +269,18 @@ def long(num_frames: int) -> dict[str, Any]:
 def _resident_bytes() -> int:
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def _bytes_in_use() -> int:
+    """Resident memory without what the allocator keeps free.
+
+    Up to 32 pictures of 2.8 MB are under way at once. glibc keeps the places of freed ones, more
+    or fewer of them as threads happen to take turns, so that a plain reading says how busy the
+    machine was: 16,000 frames gave +84 MB, and +14 MB after this.
+    """
+    with contextlib.suppress(OSError, AttributeError):  # Another library of C has no such call.
+        ctypes.CDLL(None).malloc_trim(0)
+    return _resident_bytes()
 
 
 def _num_descriptors() -> int:

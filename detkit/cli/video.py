@@ -24,6 +24,13 @@ if TYPE_CHECKING:
     from detkit.results import DetectionResult
     from detkit.video import Frame, FrameLedger, FrameSource
 
+_WHY_DROPPED = {
+    "stride": "left out by --stride",
+    "newer": "overtaken by newer ones",
+    "age": "too old",
+    "left": "left behind at the end",
+}
+
 
 class Policy(str, Enum):
     """What becomes of frames that come faster than they are detected."""
@@ -101,7 +108,7 @@ def command(
         f"{plain(str(done.output))}",
         soft_wrap=True,
     )
-    if opened.is_live or done.ledger.dropped:
+    if opened.is_live or {"newer", "age"} & done.ledger.dropped.keys():
         screen.print(plain(_fates(done.ledger)), soft_wrap=True)
     if done.num_failed:
         fail(f"the detector failed on {done.num_failed} frames; they have no boxes")
@@ -180,7 +187,7 @@ def _what_is_left(*paths: Path | None) -> str:
 def _fates(ledger: FrameLedger) -> str:
     """One line on what became of the frames."""
     counts = ledger.summary()
-    dropped = ", ".join(f"{count} {reason}" for reason, count in ledger.dropped.items())
+    dropped = ", ".join(f"{num} {_WHY_DROPPED[reason]}" for reason, num in ledger.dropped.items())
     line = f"{ledger.captured} frames read, {ledger.detected} detected"
     line += f", dropped: {dropped}" if dropped else ""
     if counts["reconnects"]:

@@ -137,7 +137,7 @@ class Player:
     def close(self) -> None:
         """Stop, release the source, end the thread. Idempotent."""
         self._order(is_closed=True)
-        self._submitted.abandon()
+        self._submitted.end()
         if threading.current_thread() is not self._thread:
             self._thread.join(_JOIN_TIMEOUT_S)
 

@@ -1,7 +1,8 @@
 """`Submitted`: the frames of a source that are read, on their way through the detector, in order.
 
 Owns the reading ahead and the futures; everything here happens on the player's thread, but for
-`abandon` and `num_skipped`. Knows frames and the detector; nothing of orders, time or widgets.
+`abandon`, `end` and `num_skipped`. Knows frames and the detector; nothing of orders, time or
+widgets.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from detkit.errors import DetectorClosed, ItemFailure
 from detkit.results import DetectionResult
-from detkit.video.frames import Frame
+from detkit.video.frames import Frame, FrameSource
 from detkit.video.read_ahead import ReadAhead
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ class Entry:
 
 
 class Submitted:
-    """Reads and submits, at most twice as many frames as there are workers.
+    """Reads and submits: at most twice as many frames as there are workers, of a live source one.
 
     Args:
         source: Iterable of `Frame`.
@@ -105,7 +106,8 @@ class Submitted:
         """Submit frames until the workers have enough to do."""
         if self._frames is None:
             self._frames = self._read(iter(self._source))
-        window = 2 * self._detector.max_workers
+        # Waiting for a second live frame would make the first one old.
+        window = 1 if self._is_live else 2 * self._detector.max_workers
         while len(self._entries) < window and not is_closed():
             if self._late_error is not None:
                 return
@@ -143,6 +145,15 @@ class Submitted:
     def abandon(self) -> None:
         """End skipping to a frame, from any thread."""
         self._abandoned.set()
+
+    def end(self) -> None:
+        """Nothing more is wanted, from any thread: a read of a live source that is blocked ends."""
+        self.abandon()
+        frames = self._frames
+        if self._is_live and frames is not None:
+            frames.stop()
+            if isinstance(self._source, FrameSource):
+                self._source.close()
 
     def drop(self, *, keep_source: bool) -> None:
         """Take back what is not detected yet, and let go of the source or keep its place."""

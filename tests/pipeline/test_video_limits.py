@@ -1,0 +1,156 @@
+"""Runs that end early because they were told to; and what a long run leaves behind."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import threading
+import tracemalloc
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from detkit import AsyncDetector
+from detkit.errors import UnsupportedSettingError, VideoWriteError
+from detkit.pipeline import annotate_video, detect_video
+from detkit.testing import FakeDetector
+from detkit.video import LiveSource, PictureSource, VideoSink, VideoSource
+
+GREY = np.full((48, 64, 3), 128, np.uint8)
+
+
+@pytest.fixture
+def detector() -> Iterator[AsyncDetector]:
+    with AsyncDetector(FakeDetector(), max_workers=2) as engine:
+        yield engine
+
+
+@pytest.fixture
+def clip(tmp_path: Path) -> Path:
+    path = tmp_path / "clip.mp4"
+    with VideoSink(path, 25) as sink:
+        for _ in range(50):
+            sink.write(GREY)
+    return path
+
+
+def indices(run: Any, style: str) -> list[int]:
+    if style == "sync":
+        return [frame.frame_index for frame, _ in run]
+
+    async def read() -> list[int]:
+        return [frame.frame_index async for frame, _ in run]
+
+    return asyncio.run(read())
+
+
+@pytest.mark.parametrize("style", ["sync", "async"])
+def test_so_many_frames_and_no_more(detector: AsyncDetector, clip: Path, style: str) -> None:
+    run = detect_video(detector, clip, max_frames=7)
+    assert indices(run, style) == list(range(7))
+    assert run.ledger.detected == 7
+    assert run.ledger.status == "interrupted"
+    assert run.ledger.captured == 7 + sum(run.ledger.dropped.values())
+    run = detect_video(detector, clip, max_frames=7, stride=5)
+    assert indices(run, style) == list(range(0, 35, 5))
+    run = detect_video(detector, clip, max_frames=100)
+    assert (len(indices(run, style)), run.ledger.status) == (50, "complete")
+
+
+@pytest.mark.parametrize("style", ["sync", "async"])
+def test_so_many_seconds_of_a_file(detector: AsyncDetector, clip: Path, style: str) -> None:
+    assert indices(detect_video(detector, clip, max_seconds=0.4), style) == list(range(10))
+    assert indices(detect_video(detector, clip, max_seconds=9), style) == list(range(50))
+
+
+class Silent(LiveSource):
+    """A camera that gives one picture and then none until it is closed."""
+
+    def __init__(self) -> None:
+        super().__init__("silent", reconnect=None)
+        self.closed = threading.Event()
+
+    def connect(self) -> Silent.Connection:
+        return Silent.Connection(self)
+
+    def close(self) -> None:
+        super().close()
+        self.closed.set()
+
+    class Connection:
+        fps: Fraction | None = None
+        is_finite = False
+        expected_frames: int | None = None
+        end = ""
+        num_damaged = 0
+
+        def __init__(self, camera: Silent) -> None:
+            self._camera = camera
+
+        def pictures(self) -> Iterator[tuple[Any, float | None]]:
+            yield GREY, None
+            assert self._camera.closed.wait(30)
+
+        def close(self) -> None:
+            """Nothing is held."""
+
+
+@pytest.mark.parametrize("style", ["sync", "async"])
+def test_a_live_source_ends_in_time_though_no_frame_comes(
+    detector: AsyncDetector, style: str
+) -> None:
+    source = Silent()
+    run = detect_video(detector, source, max_seconds=0.2)
+    assert indices(run, style) == [0]
+    assert source.closed.is_set()
+
+
+def test_limits_that_make_no_sense(detector: AsyncDetector, clip: Path) -> None:
+    for wrong in (0, -1):
+        with pytest.raises(UnsupportedSettingError, match="max_frames must be above 0"):
+            detect_video(detector, clip, max_frames=wrong)
+    with pytest.raises(UnsupportedSettingError, match="max_seconds must be above 0, got nan"):
+        detect_video(detector, clip, max_seconds=float("nan"))
+    with pytest.raises(UnsupportedSettingError, match="no times"):
+        list(detect_video(detector, [GREY, GREY], max_seconds=1))
+
+
+def test_a_written_video_holds_so_many_frames(
+    detector: AsyncDetector, clip: Path, tmp_path: Path
+) -> None:
+    done = asyncio.run(annotate_video(detector, clip, tmp_path / "out.mp4", max_frames=12))
+    assert done.num_frames == sum(1 for _ in VideoSource(tmp_path / "out.mp4")) == 12
+    assert done.ledger.detected == 12
+
+
+def test_the_video_itself_is_refused_as_output(detector: AsyncDetector, clip: Path) -> None:
+    before = clip.read_bytes()
+    with pytest.raises(VideoWriteError, match="the video itself"):
+        asyncio.run(annotate_video(detector, clip, clip))
+    assert clip.read_bytes() == before
+
+
+def test_a_long_run_leaves_nothing_behind() -> None:
+    def run(num_frames: int) -> None:
+        pictures = PictureSource((GREY.copy() for _ in range(num_frames)), "grey")
+        with AsyncDetector(FakeDetector(), max_workers=2) as engine:
+            assert sum(1 for _ in detect_video(engine, pictures)) == num_frames
+        gc.collect()
+
+    run(200)
+    num_threads = threading.active_count()
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        run(3000)
+        left, most = (size - before for size in tracemalloc.get_traced_memory())
+    finally:
+        tracemalloc.stop()
+    assert left < 500_000  # 170 bytes a frame would be more
+    # What is under way, and of each frame an entry in the ledger and its result in `last_run`.
+    assert most < 3000 * 2_000 + 50 * GREY.nbytes
+    assert threading.active_count() == num_threads
