@@ -20,6 +20,8 @@ from detkit.errors import describe
 
 # Loading torch, a model and an export takes up to half a minute on two busy cores.
 _PATIENCE_S = 240.0
+# Ray takes some seconds to end its processes.
+_GRACE_S = 15.0
 
 
 class ContestantError(RuntimeError):
@@ -65,11 +67,12 @@ class RemoteContestant:
         return played
 
     def close(self) -> None:
-        """End the process."""
+        """End the process: told that nobody asks any more, it ends its helpers and itself."""
+        self._mine.close()
+        self._process.join(_GRACE_S)
         if self._process.is_alive():
             self._process.terminate()
         self._process.join()
-        self._mine.close()
 
     def __enter__(self) -> RemoteContestant:
         return self

@@ -6,6 +6,7 @@ documentation recommends for models. Serving over HTTP would be slower.
 
 from __future__ import annotations
 
+import logging
 import os
 from typing import Any
 
@@ -31,6 +32,7 @@ def arrays(setup: Setup) -> Work:
     import ray
     from ray import serve
 
+    logging.getLogger("ray.serve").setLevel(logging.ERROR)
     images = setup.bgr_arrays()
     checkpoint, first = setup.checkpoint, images[0]
 

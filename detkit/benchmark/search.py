@@ -185,8 +185,7 @@ class Search:
             )
 
     def _leaders(self) -> list[Choice]:
-        working = [p for p in self.ranked() if p.images_per_s > 0]
-        return [p.choice for p in working[:3]]
+        return [p.choice for p in self.ranked() if p.images_per_s > 0][:3]
 
     def _is_too_dear(self, choice: Choice) -> bool:
         rates = [p.images_per_s for p in self.points.values() if p.images_per_s > 0]

@@ -25,6 +25,7 @@ from detkit.benchmark.choices import (
     parse_goal,
     variants_of,
 )
+from detkit.benchmark.drift import Drift, find_drift
 from detkit.benchmark.instruments import Instruments
 from detkit.benchmark.intervals import Interval, median_interval
 from detkit.benchmark.labels import label_of
@@ -266,6 +267,9 @@ def _point(point: Point, best: Point) -> TunePoint:
 
 def _notes(search: Search, trials: Trials) -> list[str]:
     notes = [INTERRUPTED, *trials.notes] if search.was_interrupted else list(trials.notes)
+    drift = _drift(search)
+    if drift.is_significant:
+        notes.append(str(drift))
     if search.too_dear:
         sizes = ", ".join(str(c) for c in search.too_dear[:3])
         more = f" and {len(search.too_dear) - 3} more" if len(search.too_dear) > 3 else ""
@@ -274,6 +278,14 @@ def _notes(search: Search, trials: Trials) -> list[str]:
     if num_failed and trials.first_error:
         notes.append(f"{num_failed} images failed meanwhile, the first with {trials.first_error}")
     return notes
+
+
+def _drift(search: Search) -> Drift:
+    """Whether the machine changed its speed during the race, by those who ran all of it."""
+    rounds = range(search.num_rounds)
+    points = [p for p in search.points.values() if all(k in p.race for k in rounds)]
+    rates = [[p.race[k].images_per_s for k in rounds] for p in points]
+    return find_drift([[1 / r if r > 0 else math.inf for r in of_one] for of_one in rates])
 
 
 def _check(

@@ -107,6 +107,32 @@ def test_a_detector_that_always_fails_is_an_error() -> None:
         tune(detector, IMAGES, **SMALL)
 
 
+def test_one_image_is_enough() -> None:
+    with AsyncDetector(device(0.004), 1, 1) as detector:
+        report = tune(detector, IMAGES[:1], **SMALL)
+    assert report.is_decided and report.best.batch_size == 4
+
+
+def test_a_machine_that_throttles_meanwhile_is_told_and_the_choice_is_the_same() -> None:
+    begun = CLOCK.now
+    slowing = device(0.004)
+
+    def call_s() -> float:
+        return 0.004 * (1 + 0.2 * (CLOCK.now - begun))
+
+    work = slowing.behaviour
+
+    def slower(images: Sequence[Any]) -> list[DetectionResult]:
+        slowing.call_s = call_s()  # type: ignore[attr-defined]
+        return work(images)
+
+    slowing.behaviour = slower
+    with AsyncDetector(slowing, 1, 1) as detector:
+        report = tune(detector, IMAGES, **SMALL)
+    assert report.best.batch_size == 4
+    assert any("% slower during the run (throttling" in note for note in report.notes)
+
+
 def test_too_little_time_is_said() -> None:
     with AsyncDetector(device(0.0, 0.01)) as detector:
         report = tune(detector, IMAGES, seconds=0.02, instruments=instruments(CLOCK))
