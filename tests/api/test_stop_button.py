@@ -52,7 +52,7 @@ def announce():
 detector = new_detector()
 very_slow = numbered_image(2000)
 many = [numbered_image(1000 + n) for n in range(400)]
-frames = [Frame(image, n, n / 25, "clip") for n, image in enumerate(many)]
+frames = [Frame(image, "clip", n, n / 25) for n, image in enumerate(many)]
 
 camera = socket.create_server(("127.0.0.1", 0))  # takes calls and never says a word
 calls = []
