@@ -84,7 +84,7 @@ def tune(
         num_callers: With "latency": how many callers wait for single images at once.
         use_cache: Whether an earlier answer to the same question may be taken after one check,
             and this one kept.
-        progress: Whether to show a bar: seconds left, images measured, failures.
+        progress: Whether to show a bar: how much of the time is over, what is left, failed images.
         instruments: Clocks; the machine's own by default.
 
     Returns:
@@ -178,7 +178,7 @@ def _watched(
         nonlocal num_failed
         made = measure(choice, num_images)
         num_failed += made.num_failed
-        bar.set(math.floor(min(clock() - started, seconds)), num_failed)
+        bar.set(round(min(clock() - started, seconds)), num_failed)
         return made
 
     return measure_and_tell
