@@ -133,7 +133,8 @@ def show(
     if isinstance(image, np.ndarray) and image.ndim == 3:
         width = min(max_width_px, max(image.shape[1], 320))
     tile = make_tile(image, outcomes[0], (width, width * 5 // 4), show_labels)
-    return _grid([tile], names, 1, width)
+    # No wider than an upright picture; wide enough for its title.
+    return _grid([tile], names, 1, min(width, max(tile.size_wh[0], 320)))
 
 
 def _paired(
