@@ -67,7 +67,9 @@ def is_outcome(entry: object) -> bool:
     if isinstance(entry, (DetectionResult, ItemFailure)):
         return True
     if isinstance(entry, tuple):
-        return len(entry) > 1 and isinstance(entry[-1], (DetectionResult, ItemFailure))
+        # A frame and its outcome; but several outcomes in a tuple are several.
+        is_pair = len(entry) > 1 and isinstance(entry[-1], (DetectionResult, ItemFailure))
+        return is_pair and entry[0] is not None and not is_outcome(entry[0])
     # A record is told by its attributes; a class that answers to everything is none.
     return type(entry).__module__.startswith("detkit.") and isinstance(entry, Record)
 

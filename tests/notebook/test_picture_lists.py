@@ -112,6 +112,15 @@ def test_frames_with_their_results_are_a_table(detector: Any) -> None:
     assert table["frame_index"].tolist() == [0, 1]
 
 
+def test_a_tuple_of_results_is_several_results(detector: Any) -> None:
+    results = tuple(detector.detect_batch(IMAGES[:2]))
+    assert len(images_dataframe(results)) == 2
+    assert images_dataframe((None, *results))["status"].tolist() == ["failed", "ok", "ok"]
+    assert len(show_grid(IMAGES[:2], results).axes) == 2
+    assert len(show_grid(results).axes) == 2
+    assert len(compare(results, results, tuple(IMAGES[:2])).axes) == 4
+
+
 def test_a_record_or_the_error_of_a_batch_is_a_table(folder: Path, detector: Any) -> None:
     records = list(detect_images(detector, folder))
     assert len(to_dataframe(records[0])) == 1
