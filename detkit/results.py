@@ -21,6 +21,9 @@ Metadata: TypeAlias = Mapping[str, Any]
 # Metadata that holds one entry per box; `filter` keeps it aligned.
 PER_BOX_KEYS = ("tracker_ids",)
 
+# Of a class name in a `repr`: one from a model file may have any length.
+_MAX_NAME = 40
+
 
 class DetectionResult:
     """Boxes, scores and classes found in one image.
@@ -110,7 +113,9 @@ class DetectionResult:
         if num == 0:
             return f"DetectionResult({count})"
         best = np.argsort(-self.scores, kind="stable")[:3]
-        shown = ", ".join(f"{self.class_name(self.classes[i])} {self.scores[i]:.2f}" for i in best)
+        shown = ", ".join(
+            f"{_short(self.class_name(self.classes[i]))} {self.scores[i]:.2f}" for i in best
+        )
         return f"DetectionResult({count}: {shown}{', …' if num > 3 else ''})"
 
     def class_name(self, class_id: int | np.integer[Any]) -> str:
@@ -261,3 +266,9 @@ def _seen(
 ) -> DetectionResult:
     object.__setattr__(result, "_image", image)
     return result
+
+
+def _short(name: str) -> str:
+    """A name from a model file as a terminal can take it."""
+    kept = name if len(name) <= _MAX_NAME else name[: _MAX_NAME - 1] + "…"
+    return "".join(c if c.isprintable() else " " for c in kept)

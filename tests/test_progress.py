@@ -38,7 +38,7 @@ async def _consume(series: Any) -> None:
 
 
 def frames() -> list[Frame]:
-    return [Frame(image, i, i / 25, "clip") for i, image in enumerate(IMAGES)]
+    return [Frame(image, "clip", i, i / 25) for i, image in enumerate(IMAGES)]
 
 
 def two_clips() -> list[list[Frame]]:

@@ -141,6 +141,14 @@ def test_repr_names_the_best_three() -> None:
     assert len(repr(many)) < 120
 
 
+def test_repr_is_short_and_one_line_whatever_a_class_is_called() -> None:
+    names = {0: "\x1b[31m" + "x" * 10_000, 1: "a\nb"}
+    said = repr(DetectionResult([[0, 0, 1, 1]] * 2, [0.9, 0.5], [0, 1], {"class_names": names}))
+    assert said.isprintable()
+    assert said.endswith("x… 0.90, a b 0.50)")
+    assert len(said) < 120
+
+
 def test_filter_keeps_order_and_per_box_metadata() -> None:
     tracked = result(tracker_ids=np.array([11, 12, 13]))
     kept = tracked.filter(confidence_threshold=0.3)

@@ -141,7 +141,7 @@ class EngineControls:
             seconds: How long to search, in seconds.
             goal: "throughput", "latency" or like "fps>=30".
             use_cache: Whether an earlier answer to the same question may be taken after a check.
-            progress: Whether to show a bar: seconds left, images measured, failures.
+            progress: Whether to show a bar: how much of the time is over, and failed images.
 
         Returns:
             A `detkit.benchmark.TuneReport`: `print` it for one sentence of advice.

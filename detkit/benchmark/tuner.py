@@ -89,7 +89,7 @@ def tune(
             and this one kept.
         keep_on_interrupt: Whether Ctrl-C ends the search with the best so far, once something was
             measured, in place of an exception.
-        progress: Whether to show a bar: seconds left, images measured, failures.
+        progress: Whether to show a bar: how much of the time is over, what is left, failed images.
         instruments: Clocks; the machine's own by default.
 
     Returns:
@@ -196,7 +196,7 @@ def _watched(
         nonlocal num_failed
         made = measure(choice, num_images)
         num_failed += made.num_failed
-        bar.set(math.floor(min(clock() - started, seconds)), num_failed)
+        bar.set(round(min(clock() - started, seconds)), num_failed)
         return made
 
     return measure_and_tell

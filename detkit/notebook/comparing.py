@@ -5,7 +5,6 @@ Owns the colours of agreement. Knows boxes, tiles and their layout; never a dete
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from functools import partial
 from typing import NamedTuple
@@ -18,9 +17,10 @@ from detkit.drawing import annotate
 from detkit.images import RGBImage
 from detkit.labels import Color
 from detkit.notebook.figures import Picture
-from detkit.notebook.grids import AnyImage, short_source
+from detkit.notebook.grids import short_source
 from detkit.notebook.layout import Caption, laid_out, tile_width
 from detkit.notebook.outcomes import Outcome, Outcomes, outcome_list, source_list
+from detkit.notebook.picture_lists import AnyImage, Images, image_list, image_of, images_of
 from detkit.notebook.tiles import LINE_PX, make_tile
 from detkit.results import DetectionResult
 
@@ -48,7 +48,7 @@ class _Pair(NamedTuple):
 def compare(
     a: Outcomes,
     b: Outcomes,
-    images: Sequence[AnyImage] | AnyImage | None = None,
+    images: Images | None = None,
     *,
     names: tuple[str, str] = ("a", "b"),
     iou_threshold: float = 0.5,
@@ -63,7 +63,7 @@ def compare(
     Args:
         a: Results and failures, records of `detect_images`, a `PartialBatchError`, or one result.
         b: The other answers, one per image in the same order.
-        images: The images; by default those that the results know, while somebody holds them.
+        images: The images; by default those that the results know, see `show_grid`.
         names: What `a` and `b` are called.
         iou_threshold: Least intersection over union of boxes that agree.
         max_images: Images shown, at most.
@@ -121,34 +121,18 @@ def _nobody(outcome: Outcome) -> npt.NDArray[np.bool_]:
     return np.zeros(len(outcome) if isinstance(outcome, DetectionResult) else 0, dtype=bool)
 
 
-def _images_of(
-    pairs: Sequence[_Pair], images: Sequence[AnyImage] | AnyImage | None
-) -> Sequence[AnyImage]:
+def _images_of(pairs: Sequence[_Pair], images: Images | None) -> Sequence[AnyImage]:
     if images is None:
-        known = [_known(pair) for pair in pairs]
-        found = [image for image in known if image is not None]
-        if len(found) < len(known):
-            raise ValueError(
-                f"{len(known) - len(found)} of {len(known)} images are not held by anybody any "
-                "more: pass images"
-            )
-        return found
-    if isinstance(images, (str, os.PathLike, bytes, bytearray, memoryview)):
-        given: list[AnyImage] = [images]
-    elif isinstance(images, np.ndarray) and images.ndim <= 3:
-        given = [images]
-    else:
-        given = list(images)
+        return images_of([_who_knows(pair) for pair in pairs])
+    given = image_list(images)
     if len(given) != len(pairs):
         raise ValueError(f"{len(given)} images were given for {len(pairs)} results")
     return given
 
 
-def _known(pair: _Pair) -> RGBImage | None:
-    for outcome in (pair.a, pair.b):
-        if isinstance(outcome, DetectionResult) and outcome.image is not None:
-            return outcome.image
-    return None
+def _who_knows(pair: _Pair) -> Outcome:
+    """Whichever of both answers still has the image."""
+    return pair.a if image_of(pair.a) is not None else pair.b
 
 
 def _draw(

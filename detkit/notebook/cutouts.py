@@ -5,20 +5,24 @@ Knows tiles and their layout; never a detector.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from detkit.boxes import clip_to_image
+from detkit.errors import ItemFailure, describe
 from detkit.images import RGBImage
 from detkit.notebook.figures import Picture
-from detkit.notebook.grids import AnyImage
 from detkit.notebook.layout import Caption, class_legend, laid_out, tile_width
+from detkit.notebook.outcomes import Outcome, Record, outcome_list
+from detkit.notebook.picture_lists import AnyImage, images_of
 from detkit.notebook.tiles import make_tile, read_pixels
 from detkit.results import DetectionResult
 
 
 def crops(
-    image: AnyImage,
-    result: DetectionResult,
+    image: AnyImage | Outcome | Record,
+    result: Outcome | Record | None = None,
     *,
     columns: int = 6,
     max_crops: int = 24,
@@ -28,7 +32,8 @@ def crops(
 
     Args:
         image: A uint8 RGB array of shape (H, W, 3), a path, or the bytes of an image file.
-        result: What was found in it.
+        result: What was found in it; may be passed alone where its image is known, as for
+            `show_grid`.
         columns: Crops side by side, at most.
         max_crops: Crops in all, at most.
         margin: How much of the surroundings to show, as a share of the box's longer side.
@@ -39,11 +44,18 @@ def crops(
     Raises:
         ValueError: If nothing was found, the image cannot be read, or a number is out of range.
     """
+    given: Any = image
+    if result is None:
+        result, given = given, images_of(given)[0]
+    (outcome,) = outcome_list(result)
+    if isinstance(outcome, ItemFailure):
+        raise ValueError(f"the detection in this image failed: {describe(outcome.exception)}")
+    result = outcome
     if not len(result):
         raise ValueError("nothing was found in this image, so there is nothing to cut out")
     if columns < 1 or max_crops < 1 or not margin >= 0:
         raise ValueError(f"{columns=} and {max_crops=} must be at least 1, {margin=} at least 0")
-    pixels = read_pixels(image)
+    pixels = read_pixels(given)
     best = np.argsort(-result.scores, kind="stable")[:max_crops].tolist()
     columns = min(columns, len(best))
     width = tile_width(columns, 220)

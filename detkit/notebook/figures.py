@@ -4,7 +4,8 @@ Owns how figures are displayed, and pixel-exact placement. Knows matplotlib; nev
 
 A kernel is not told whether the page is light or dark, and no colour of text has a contrast of 4.5
 with white and with JupyterLab's #111 alike (the best grey reaches 4.34). So a picture is a white
-card with round corners, which vanishes on a light page and is a card on a dark one.
+card with round corners, which vanishes on a light page and is a card on a dark one. Photographs
+are shown as JPEG, which knows no transparency: their card has square corners.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ import sys
 from typing import Any
 
 from detkit.errors import ItemFailure
-from detkit.notebook.outcomes import Record
+from detkit.notebook.outcomes import is_outcome
 from detkit.results import DetectionResult
 
 # A longer list is looked at no further than this to see whether it holds results.
@@ -91,10 +91,7 @@ class _ListOfResults:
 
 
 def _is_outcome(entry: object) -> bool:
-    # A record is told by its attributes; a class that answers to everything is none.
-    return isinstance(entry, (DetectionResult, ItemFailure)) or (
-        type(entry).__module__.startswith("detkit.") and isinstance(entry, Record)
-    )
+    return not isinstance(entry, tuple) and is_outcome(entry)
 
 
 def _gallery(entries: list[Any]) -> str | None:

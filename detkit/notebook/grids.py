@@ -8,21 +8,27 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Sequence
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
 from detkit.addresses import without_credentials
 from detkit.errors import ItemFailure
-from detkit.image_files import ImageSource
-from detkit.images import RGBImage
 from detkit.notebook.figures import ALARM, Picture
 from detkit.notebook.layout import Caption, class_legend, laid_out, tile_width
-from detkit.notebook.outcomes import Outcome, Outcomes, Source, outcome_list, source_list
+from detkit.notebook.outcomes import (
+    Outcome,
+    Outcomes,
+    Record,
+    Source,
+    is_outcome,
+    outcome_list,
+    source_list,
+)
+from detkit.notebook.picture_lists import AnyImage, Images, are_outcomes, image_list, images_of
 from detkit.notebook.tiles import Tile, make_tile
 from detkit.results import DetectionResult
 
-AnyImage: TypeAlias = "RGBImage | ImageSource"
 Order: TypeAlias = Literal["input", "count", "confidence", "uncertain", "random"]
 
 # Labels of 11 px cover a smaller tile; the legend names the colours there.
@@ -30,7 +36,7 @@ _LABEL_WIDTH_PX = 400
 
 
 def show_grid(
-    images: Sequence[AnyImage],
+    images: Images | Outcomes,
     results: Outcomes | None = None,
     sources: Iterable[Source] | None = None,
     *,
@@ -47,7 +53,9 @@ def show_grid(
     a time and only small pictures are kept, so a list of 10,000 costs nothing.
 
     Args:
-        images: uint8 RGB arrays of shape (H, W, 3), paths, or bytes of image files.
+        images: uint8 RGB arrays of shape (H, W, 3), paths, bytes of image files, or a folder. Or
+            only the results, where their images are known: kept with a record, still held by
+            somebody, or a file that is still there.
         results: One result or failure per image, or the `PartialBatchError` that holds them;
             without it the images are shown plain.
         sources: One name per image; by default paths, or what each result's metadata calls
@@ -74,7 +82,7 @@ def show_grid(
         >>> figure.get_size_inches().tolist()
         [10.79, 2.46]
     """
-    outcomes, names = _paired(images, results, sources)
+    images, outcomes, names = _paired(images, results, sources)
     if columns < 1 or max_images < 1:
         raise ValueError(f"{columns=} and {max_images=} must be at least 1")
     order = _ordered(outcomes, by)
@@ -94,8 +102,8 @@ def show_grid(
 
 
 def show(
-    image: AnyImage,
-    result: Outcome | None = None,
+    image: AnyImage | Outcome | Record,
+    result: Outcome | Record | None = None,
     source: Source = None,
     *,
     show_labels: bool = True,
@@ -104,7 +112,8 @@ def show(
     """Draw one image with its boxes, names and scores.
 
     Args:
-        image: A uint8 RGB array of shape (H, W, 3), a path, or the bytes of an image file.
+        image: A uint8 RGB array of shape (H, W, 3), a path, or the bytes of an image file; or its
+            result alone, as for `show_grid`.
         result: Its result or failure; without it the image is shown plain.
         source: Its name; by default its path, or what the result's metadata calls "source".
         show_labels: Whether boxes carry names and scores.
@@ -117,18 +126,27 @@ def show(
         ValueError: If the result is of an image of another size.
     """
     results = None if result is None else [result]
-    outcomes, names = _paired([image], results, None if source is None else [source])
+    given = image if is_outcome(image) else [image]
+    images, outcomes, names = _paired(given, results, None if source is None else [source])
+    image = images[0]
     width = max_width_px
     if isinstance(image, np.ndarray) and image.ndim == 3:
         width = min(max_width_px, max(image.shape[1], 320))
     tile = make_tile(image, outcomes[0], (width, width * 5 // 4), show_labels)
-    return _grid([tile], names, 1, width)
+    # No wider than an upright picture; wide enough for its title.
+    return _grid([tile], names, 1, min(width, max(tile.size_wh[0], 320)))
 
 
 def _paired(
-    images: Sequence[AnyImage], results: Outcomes | None, sources: Iterable[Source] | None
-) -> tuple[list[Outcome | None], list[str]]:
-    """An outcome and a name for every image."""
+    images: Any, results: Outcomes | None, sources: Iterable[Source] | None
+) -> tuple[Sequence[AnyImage], list[Outcome | None], list[str]]:
+    """Every image with an outcome and a name."""
+    given: Any = images if are_outcomes(images) else image_list(images)
+    if are_outcomes(given):
+        if results is not None:
+            raise TypeError("results were given in the place of images: images come first")
+        results, given = given, images_of(given)
+    images = given
     if len(images) == 0:
         raise ValueError("there are no images to show")
     outcomes: list[Outcome | None] = [None] * len(images)
@@ -150,7 +168,11 @@ def _paired(
     for i, image in enumerate(images):
         if names[i] is None and isinstance(image, (str, os.PathLike)):
             names[i] = os.fsdecode(image)
-    return outcomes, [f"image {i}" if n is None else short_source(n) for i, n in enumerate(names)]
+    return (
+        images,
+        outcomes,
+        [f"image {i}" if n is None else short_source(n) for i, n in enumerate(names)],
+    )
 
 
 def short_source(name: str) -> str:

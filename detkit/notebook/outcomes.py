@@ -7,15 +7,21 @@ only; never a table or a picture.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterable, Iterable, Mapping, Sequence
 from typing import Protocol, TypeAlias, runtime_checkable
 
 from detkit.addresses import without_credentials
-from detkit.errors import ItemFailure, PartialBatchError
+from detkit.errors import DetkitError, ItemFailure, PartialBatchError
 from detkit.results import DetectionResult
 
 Outcome: TypeAlias = DetectionResult | ItemFailure
-Outcomes: TypeAlias = "Iterable[Outcome | Record] | PartialBatchError | DetectionResult"
+Outcomes: TypeAlias = (
+    "Iterable[Outcome | Record | tuple[object, ...] | None] | PartialBatchError | Outcome | Record"
+)
+_WANTED = (
+    "expected DetectionResult or ItemFailure objects, records of detect_images, or a "
+    "PartialBatchError, got a "
+)
 Source: TypeAlias = "str | os.PathLike[str] | None"
 
 
@@ -36,30 +42,48 @@ def outcome_list(results: Outcomes) -> list[Outcome]:
     """One entry per image given to the detector, in that order.
 
     Args:
-        results: What `detect_batch` returned or raised, the items of `map`, `stream` or
-            `detect_images`, or one result.
+        results: What `detect_batch` returned or raised, the items of `map`, `stream`,
+            `detect_images` or `detect_video`, a detector's `last_run`, or one result. None among
+            them is an image that was not finished, and becomes a failure.
 
     Raises:
         TypeError: If an entry is neither a result nor a failure.
     """
     if isinstance(results, PartialBatchError):
         entries: Iterable[object] = results.outcomes
-    elif isinstance(results, DetectionResult):
+    elif is_outcome(results):
         entries = [results]
+    elif isinstance(results, AsyncIterable) and not isinstance(results, Iterable):
+        raise TypeError("results still to come were passed: collect them, [r async for r in ...]")
+    elif isinstance(results, (str, bytes, Mapping)) or not isinstance(results, Iterable):
+        raise TypeError(_WANTED + type(results).__name__)
     else:
         entries = results
-    return [_checked(entry) for entry in entries]
+    return [_checked(entry, index) for index, entry in enumerate(entries)]
 
 
-def _checked(entry: object) -> Outcome:
+def is_outcome(entry: object) -> bool:
+    """Whether it is one result or failure, or a record or pair with one."""
+    if isinstance(entry, (DetectionResult, ItemFailure)):
+        return True
+    if isinstance(entry, tuple):
+        # A frame and its outcome; but several outcomes in a tuple are several.
+        is_pair = len(entry) > 1 and isinstance(entry[-1], (DetectionResult, ItemFailure))
+        return is_pair and entry[0] is not None and not is_outcome(entry[0])
+    # A record is told by its attributes; a class that answers to everything is none.
+    return type(entry).__module__.startswith("detkit.") and isinstance(entry, Record)
+
+
+def _checked(entry: object, index: int) -> Outcome:
     if isinstance(entry, (DetectionResult, ItemFailure)):
         return entry
+    if entry is None:
+        return ItemFailure(index, "queue", DetkitError("not finished: the call was stopped before"))
+    if isinstance(entry, tuple) and is_outcome(entry):
+        return _checked(entry[-1], index)  # a frame and its outcome
     if isinstance(entry, Record):
-        return _checked(entry.failure if entry.failure is not None else entry.result)
-    raise TypeError(
-        "expected DetectionResult or ItemFailure objects, records of detect_images, or a "
-        f"PartialBatchError, got a {type(entry).__name__}"
-    )
+        return _checked(entry.failure if entry.failure is not None else entry.result, index)
+    raise TypeError(_WANTED + type(entry).__name__)
 
 
 def source_list(

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 
 from detkit.detection.optimization_report import OptimizationReport
 from detkit.notebook.figures import Picture
-from detkit.notebook.grids import AnyImage, show_grid
+from detkit.notebook.grids import show_grid
+from detkit.notebook.picture_lists import AnyImage
 from detkit.results import DetectionResult
 
 

@@ -153,6 +153,8 @@ def test_show_draws_one_image_at_its_own_size() -> None:
     big = np.zeros((720, 1280, 3), np.uint8)
     assert size_wh(show(big))[0] == 960 + 24
     assert size_wh(show(IMAGE, ONE, "a.jpg"))[0] == 320 + 24
+    upright = show(np.zeros((1280, 720, 3), np.uint8))
+    assert size_wh(upright)[0] == upright.axes[0].get_window_extent().width + 24
     assert texts(show(IMAGE, ONE, "a.jpg")) == ["a.jpg", "1 found", "bolt 1"]
 
 
