@@ -20,6 +20,7 @@ HERE = Path(__file__).resolve().parent
 _QUICKLY = {
     "async_benchmark": ["--images", "16", "--rounds", "3"],
     "engine_benchmark": ["--rounds", "3"],
+    "panel_benchmark": ["--rounds", "2"],
     "scenarios_benchmark": ["--seconds", "10"],
     "tuner_benchmark": ["--seconds", "10", "--rounds", "1"],
 }

@@ -17,6 +17,7 @@ import matplotlib as mpl
 
 from benchmarks.contestants import SCENARIOS
 from benchmarks.headline import full_table, promises, short_table
+from benchmarks.preview_section import preview_section
 from detkit.benchmark import BenchmarkRun
 from detkit.benchmark.tables import Table, remarks, run_table
 from detkit.notebook.benchmark_report import plot_comparison
@@ -68,7 +69,9 @@ def generated_files(folder: Path, readme: Path) -> dict[Path, str]:
     """Everything that the results decide, by path."""
     runs = load_results(folder)
     answers = promises(folder, runs)
+    preview = preview_section(folder)
     page = f"{HEAD}\n{_prose(full_table(answers))}\n\n{_comparisons(runs)}"
+    page += f"\n{preview}" if preview else ""
     files = {folder.parent / "RESULTS.md": page}
     for name, run in runs.items():
         if any(entry.has_numbers for entry in run):
