@@ -106,10 +106,10 @@ def plan(model: Path | None) -> list[Step]:
         ),
         Step(
             "panel",
-            ("benchmarks/panel_benchmark.py", "--rounds", "5", "--soak", "120"),
+            ("benchmarks/panel_benchmark.py", "--rounds", "5", "--soak-minutes", "2"),
             270,
-            ("--rounds", "3", "--seconds", "3", "--soak", "30"),
-            ("--rounds", "1", "--seconds", "1", "--soak", "0"),
+            ("--rounds", "3", "--seconds", "3", "--soak-minutes", "0.5"),
+            ("--rounds", "1", "--seconds", "1", "--soak-minutes", "0"),
         ),
         Step(
             "comparison",
@@ -210,6 +210,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _nbconvert() -> tuple[str, ...]:
     """Run the notebooks that show results, as CONTRIBUTING.md has it."""
     convert = ("-m", "nbconvert", "--to", "notebook", "--execute", "--inplace")
+    convert += ("--ExecutePreprocessor.store_widget_state=False",)
     return (*convert, *(f"notebooks/{name}" for name in _NOTEBOOKS))
 
 

@@ -191,7 +191,10 @@ def soak(page: Chromium, minutes: float) -> dict[str, Any]:
     time.sleep(6 * minutes)
     while (passed := (time.perf_counter() - started) / 60) < minutes:
         samples.append((passed, page.call("memory()"), *page.memory_mb()))
-        print("  {:.1f} min: kernel {:.0f}, heap {:.1f}, browser {:.0f} MB".format(*samples[-1]))
+        print(
+            "  {:.1f} min: kernel {:.0f}, heap {:.1f}, browser {:.0f} MB".format(*samples[-1]),
+            flush=True,
+        )
         time.sleep(min(20.0, 6 * minutes))
     displayed = page.call("preview.num_displayed")
     page.call("preview.pause()")

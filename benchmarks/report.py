@@ -18,6 +18,7 @@ import matplotlib as mpl
 from benchmarks import repeatability
 from benchmarks.contestants import SCENARIOS
 from benchmarks.headline import full_table, promises, short_table
+from benchmarks.preview_section import preview_section
 from benchmarks.video_report import video_section
 from detkit.benchmark import BenchmarkRun
 from detkit.benchmark.tables import Table, remarks, run_table
@@ -70,9 +71,10 @@ def generated_files(folder: Path, readme: Path) -> dict[Path, str]:
     """Everything that the results decide, by path."""
     runs = load_results(folder)
     answers = promises(folder, runs)
-    repeated, videos = repeatability.page(folder), video_section(folder)
-    page = f"{HEAD}\n{_prose(full_table(answers))}\n\n{_comparisons(runs)}{repeated}"
-    page += f"\n{videos}" if videos else ""
+    page = f"{HEAD}\n{_prose(full_table(answers))}\n\n{_comparisons(runs)}"
+    for section in (repeatability.page, video_section, preview_section):
+        text = section(folder)
+        page += f"\n{text.strip()}\n" if text else ""
     files = {folder.parent / "RESULTS.md": page}
     for name, run in runs.items():
         if any(entry.has_numbers for entry in run):

@@ -219,8 +219,8 @@ class BenchmarkPanel(Panel):
             detector = await asyncio.to_thread(self._variants.take, trial)
             self._post_progress(number, len(trials), share, f"measuring {trial}")
 
-            def heard(rounds: Sequence[Round], trial: Trial = trial, share: float = share) -> None:
-                self._show_so_far(trial, rounds, share, len(trials))
+            def heard(rounds: Sequence[Round], trial: Trial = trial, number: int = number) -> None:
+                self._show_so_far(trial, rounds, number, len(trials))
 
             run = await measure(
                 detector,
@@ -232,7 +232,7 @@ class BenchmarkPanel(Panel):
             self._runs.append(run)
             self.screen.post("runs", self._show_runs)
 
-    def _show_so_far(self, trial: Trial, rounds: Sequence[Round], share: float, total: int) -> None:
+    def _show_so_far(self, trial: Trial, rounds: Sequence[Round], number: int, total: int) -> None:
         """Chart and progress of a run that is still being measured, five times a second."""
         now = time.monotonic()
         if now - self._drawn_at < _DRAW_INTERVAL_S:
@@ -246,7 +246,7 @@ class BenchmarkPanel(Panel):
         self.screen.post("runs", draw)
         text = f"measuring {trial}: round {len(rounds)}, {so_far.images_per_s:.1f} images/s"
         count = len(rounds)
-        self._post_progress(len(runs), total, share + count / (count + 1) / total, text)
+        self._post_progress(number, total, (number + count / (count + 1)) / total, text)
 
     def _post_progress(self, number: int, total: int, share: float, text: str) -> None:
         def change() -> None:

@@ -234,12 +234,15 @@ class DetectPanel(Panel):
         name, problem = picture.upload.name, picture.problem()
         result = picture.visible(self.parts.confidence.value)
         if picture.small is None:
-            return picture_html(None, name, problem or "waiting …", width_px)
-        caption = f"{name}: waiting …"
+            return picture_html(None, f"{name}: {self._still_to_come()}", problem, width_px)
+        caption = name if problem else f"{name}: {self._still_to_come()}"
         if result is not None:
             caption = f"{name}: {len(result)} object{'' if len(result) == 1 else 's'}"
         jpeg = encode_jpeg(picture.small.drawn(result))
         return picture_html(jpeg, caption, problem, width_px)
+
+    def _still_to_come(self) -> str:
+        return "waiting …" if self._queue.is_busy else "not detected"
 
     def _summary(self) -> str:
         if not self.pictures:

@@ -1,13 +1,18 @@
-// The title of a panel. It also names the handles of sliders, which ipywidgets leaves without a
-// name for screen readers: each gets the text of the label before it.
+// The title of a panel. It also names what ipywidgets leaves without a name for screen readers: the
+// handle of a slider gets the text of the label before it, a button that shows a sign its tooltip.
 
-function nameSliders(panel) {
+function nameControls(panel) {
   for (const slider of panel.querySelectorAll(".widget-slider")) {
     const label = slider.querySelector(".widget-label")?.textContent;
     for (const handle of slider.querySelectorAll(".noUi-handle")) {
       if (label && handle.getAttribute("aria-label") !== label) {
         handle.setAttribute("aria-label", label);
       }
+    }
+  }
+  for (const button of panel.querySelectorAll("button[title]")) {
+    if (!/\p{L}/u.test(button.textContent) && button.ariaLabel !== button.title) {
+      button.ariaLabel = button.title;
     }
   }
 }
@@ -29,8 +34,8 @@ export default {
       clearInterval(waiting);
       panel.setAttribute("role", "group");
       panel.setAttribute("aria-label", model.get("title"));
-      nameSliders(panel);
-      observer = new MutationObserver(() => nameSliders(panel));
+      nameControls(panel);
+      observer = new MutationObserver(() => nameControls(panel));
       observer.observe(panel, { childList: true, subtree: true });
     }, 100);
     return () => {

@@ -3,6 +3,7 @@ generated page is what the results say."""
 
 from __future__ import annotations
 
+import json
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -131,6 +132,28 @@ def test_the_page_says_what_the_results_say(tmp_path: Path) -> None:
     for path, content in files.items():
         path.write_text(content, encoding="utf-8")
     assert report.out_of_date(report.generated_files(results, readme)) == []
+
+
+def test_the_page_answers_what_was_asked_of_the_preview(tmp_path: Path) -> None:
+    section = module("preview_section").preview_section
+    assert section(tmp_path) == ""
+    rates = {
+        "detected_per_s_without_panel": 140.0,
+        "displayed_per_s": 15.6,
+        "cost_visible": 0.21,
+        "cost_hidden": -0.01,
+        "core_ms_per_picture": {"kernel": 5.0, "browser": 30.0},
+    }
+    slider = {f"{k}_{v}_ms": 90 for k in ("paused", "playing") for v in ("median", "worst")}
+    growth = {f"{name}_growth_mb": 0.5 for name in ("kernel", "page_heap", "browser")}
+    soak = {"date": "2026-01-02", "minutes": 10.0, "num_displayed": 9000, "saved_notebook_mb": 2.5}
+    facts = {"in_chromium": rates, "slider": slider, "soak": {**soak, **growth}}
+    (tmp_path / "panel_benchmark.json").write_text(json.dumps(facts))
+    rows = [line for line in section(tmp_path).splitlines() if line.startswith("| a")]
+    answers = [row.rstrip(" |").rpartition("| ")[2] for row in rows[1:]]
+    assert "kernel 5.0, browser 30.0" in section(tmp_path)
+    assert answers[:3] == ["kept", "not kept here", "kept"]
+    assert answers[-1] == "not kept here" and "2.50 MB" in rows[-1]
 
 
 def test_the_committed_page_is_up_to_date() -> None:

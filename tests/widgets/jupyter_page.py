@@ -70,7 +70,8 @@ _UNREADABLE = """() => {
             .map(v => v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
         return 0.2126 * r + 0.7152 * g + 0.0722 * b;
     };
-    const ours = '.detkit-title, .detkit-note, .detkit-error, td, th, svg text, .detkit-drop *';
+    const ours = '.detkit-title, .detkit-note, .detkit-faint, .detkit-error, td, th, svg text,'
+        + '.detkit-drop *, .widget-label, .widget-readout, .jupyter-button:enabled';
     const found = [];
     for (const panel of document.querySelectorAll('.detkit-panel')) {
         for (const e of panel.querySelectorAll(ours)) {

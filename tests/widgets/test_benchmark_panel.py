@@ -49,6 +49,21 @@ def test_run_returns_at_once_and_adds_a_row(
         assert not panel.parts.run_button.disabled and panel.parts.stop_button.disabled
 
 
+def test_a_second_measurement_counts_from_nought(front: Front, detector: AsyncDetector) -> None:
+    with made(detector) as panel:
+        assert panel.parts.export_button.disabled, "there is nothing to export yet"
+        said: list[str] = []
+        for _ in range(2):
+            front.click(panel.parts.run_button)
+            assert panel.wait(20)
+        panel.parts.progress.observe(lambda change: said.append(change["new"]), "description")
+        panel._drawn_at = float("-inf")
+        front.click(panel.parts.run_button)
+        assert panel.wait(20)
+        assert said[-1] == "Done" and set(said) <= {"0 of 1", "Done"}
+        assert not panel.parts.export_button.disabled
+
+
 @pytest.mark.parametrize("way", WAYS)
 def test_every_way_of_calling_measures_every_image(
     front: Front, fake: FakeDetector, detector: AsyncDetector, way: str

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -83,9 +85,36 @@ def test_a_sparing_channel_keeps_a_longer_distance() -> None:
     channel = FrameChannel(min_interval_s=0.04)
     channel.is_sparing = True
     channel.send(0.0)
-    assert not channel.may_send(0.05, is_playing=True)
-    assert channel.may_send(0.05)
+    assert not channel.may_send(0.06, is_playing=True)
+    assert channel.may_send(0.06)
+    assert channel.may_send(0.0625, is_playing=True)
+
+
+def test_a_late_frame_costs_no_picture() -> None:
+    channel = FrameChannel(min_interval_s=0.04)
+    sent_at = []
+    for number in range(1000):  # 110 frames a second do not divide into 25 pictures
+        now = number / 110
+        if channel.may_send(now, is_playing=True):
+            channel.confirm(channel.send(now), now)
+            sent_at.append(now)
+    assert 24 <= len(sent_at) / (1000 / 110) <= 26
+    assert min(b - a for a, b in pairwise(sent_at)) >= 0.02
+
+
+def test_redrawn_pictures_do_not_put_off_the_film() -> None:
+    channel = FrameChannel(min_interval_s=0.04)
+    for now in (0.0, 0.005, 0.01, 0.015, 0.02):
+        channel.confirm(channel.send(now), now)
     assert channel.may_send(0.06, is_playing=True)
+
+
+def test_after_a_pause_no_lost_time_is_made_up_for() -> None:
+    channel = FrameChannel(min_interval_s=0.04)
+    for now in (0.0, 5.0):
+        channel.confirm(channel.send(now), now)
+    assert not channel.may_send(5.03, is_playing=True)
+    assert channel.may_send(5.04, is_playing=True)
 
 
 @given(
