@@ -13,10 +13,8 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import ctypes
 import gc
 import itertools
-import os
 import shutil
 import sys
 import threading
@@ -35,6 +33,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from benchmarks.contestants import VIDEO_SCENARIOS, contestants_of, load, missing_packages
 from benchmarks.contestants.contract import Found, Setup
 from benchmarks.measurement import Timing, interleave, print_table, write_results
+from benchmarks.process_memory import bytes_in_use, num_descriptors, resident_bytes
 from benchmarks.processes import ContestantError, RemoteContestant
 from benchmarks.suite import MIN_F1, agreement_of, export_onnx
 from benchmarks.video_facts import bounds, written_video
@@ -207,7 +206,7 @@ def live(minutes: float, detector_per_s: float = 20.0) -> dict[str, Any]:
             started = time.perf_counter()
             async for frame, _ in run:
                 if frame.frame_index % 60 < 3:
-                    samples.append(_resident_bytes())
+                    samples.append(resident_bytes())
             return {**run.ledger.summary(), "elapsed_s": time.perf_counter() - started}
 
     summary = asyncio.run(watch())
@@ -239,14 +238,14 @@ def long(num_frames: int) -> dict[str, Any]:
 
     run(min(2_000, num_frames))
     gc.collect()
-    kept_before = _resident_bytes()
-    before = (_bytes_in_use(), threading.active_count(), _num_descriptors())
+    kept_before = resident_bytes()
+    before = (bytes_in_use(), threading.active_count(), num_descriptors())
     started = time.perf_counter()
     count = run(num_frames)
     elapsed_s = time.perf_counter() - started
     gc.collect()
-    kept_mb = (_resident_bytes() - kept_before) / 1e6
-    after = (_bytes_in_use(), threading.active_count(), _num_descriptors())
+    kept_mb = (resident_bytes() - kept_before) / 1e6
+    after = (bytes_in_use(), threading.active_count(), num_descriptors())
     growth_mb = (after[0] - before[0]) / 1e6
     rows = [
         ("memory growth", f"{growth_mb:+.1f} MB", "<= 20 MB"),
@@ -264,27 +263,6 @@ def long(num_frames: int) -> dict[str, Any]:
         "descriptors": [before[2], after[2]],
         "frames_per_s": round(count / elapsed_s, 1),
     }
-
-
-def _resident_bytes() -> int:
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE")
-
-
-def _bytes_in_use() -> int:
-    """Resident memory without what the allocator keeps free.
-
-    Up to 32 pictures of 2.8 MB are under way at once. glibc keeps the places of freed ones, more
-    or fewer of them as threads happen to take turns, so that a plain reading says how busy the
-    machine was: 16,000 frames gave +84 MB, and +14 MB after this.
-    """
-    with contextlib.suppress(OSError, AttributeError):  # Another library of C has no such call.
-        ctypes.CDLL(None).malloc_trim(0)
-    return _resident_bytes()
-
-
-def _num_descriptors() -> int:
-    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 def main(arguments: list[str] | None = None) -> None:
