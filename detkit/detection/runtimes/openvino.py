@@ -285,9 +285,9 @@ def _lengths(partial_shape: Any) -> tuple[int, ...]:
 def _with_uint8_input(model: Any) -> Any:
     """The same network, taking `(1, h, w, 3)` uint8; its first convolution divides by 255.
 
-    In this order turning the channels costs nothing, because convolutions hold them last anyway,
-    and with 1/255 in the weights the pixels are exact in bfloat16 too. OpenVINO's own
-    `PrePostProcessor` turns the bytes first and divides, then turns the numbers back.
+    OpenVINO's own `PrePostProcessor` turns the channels of the bytes, and then those of the numbers
+    back, because convolutions hold them last anyway. A multiplication between the two conversions
+    keeps them next to the convolution, where they cancel out. By a power of two it is exact.
     """
     import openvino
     from openvino import opset13 as ops
@@ -297,8 +297,9 @@ def _with_uint8_input(model: Any) -> Any:
     pixels = ops.parameter([batch, height, width, channels], openvino.Type.u8, name="pixels")
     kind = given.element_type.to_string()
     order = ops.constant(np.array([0, 3, 1, 2], dtype=np.int64))
-    turned = ops.transpose(ops.convert(pixels, kind), order)
-    white = ops.constant(255, given.element_type)
+    small = ops.multiply(ops.convert(pixels, kind), ops.constant(1 / 256, given.element_type))
+    turned = ops.transpose(small, order)
+    white = ops.constant(255 / 256, given.element_type)
     for reader in list(given.output(0).get_target_inputs()):
         node = reader.get_node()
         if node.get_type_name() == "Convolution":  # linear, and pads with zeros
