@@ -22,6 +22,7 @@ import numpy.typing as npt
 
 from detkit.detection.environment import import_nncf, import_openvino
 from detkit.detection.loaded_model import LoadedModel
+from detkit.detection.openvino_file import write_metadata
 from detkit.detection.optimization_report import Fidelity, OptimizationReport, compare
 from detkit.detection.optimized_models import Target
 from detkit.detection.preprocess import fill_letterbox
@@ -225,7 +226,7 @@ def _attempts(
             path = folder / f"{loaded.name}.xml"
             quantized = quantize(network, batches, recipe)
             import_openvino().save_model(quantized, path, compress_to_fp16=False)
-            openvino.write_metadata(facts, folder, precision="int8")
+            write_metadata(facts, folder, precision="int8")
             yield recipe, replace(options, path=path, precision="int8")
     # NNCF raises nearly anything for a network that it does not know.
     except Exception as error:

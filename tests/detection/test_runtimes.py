@@ -63,7 +63,7 @@ def test_pixels_compiled_in_are_those_of_openvinos_own_steps(request, file):
     import openvino
     from openvino.preprocess import PrePostProcessor
 
-    path = openvino_runtime._model_file(request.getfixturevalue(file))
+    path = openvino_runtime.model_file(request.getfixturevalue(file))
     steps = PrePostProcessor(core.read_model(path))
     image = steps.input()
     image.tensor().set_element_type(openvino.Type.u8).set_layout(openvino.Layout("NHWC"))

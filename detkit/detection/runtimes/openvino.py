@@ -16,18 +16,16 @@ import numpy.typing as npt
 from detkit.detection.environment import import_openvino
 from detkit.detection.model_facts import (
     ANY,
-    MAX_TEXT_LENGTH,
     Layout,
     ModelFacts,
     judge_input,
     judge_output,
-    parse_metadata,
     require_detection,
 )
-from detkit.detection.onnx_file import read_onnx_metadata
+from detkit.detection.openvino_file import model_file, read_metadata
 from detkit.detection.runtimes.contract import LoadOptions, Runtime
 from detkit.detection.threads import ThreadLayout, ThreadPlan
-from detkit.errors import ModelLoadError, describe
+from detkit.errors import ModelLoadError
 
 # One network is compiled for each of the first rectangles that are asked for (about 0.2 s and
 # 20 MB each for YOLOv8n); every further one goes through one network without a fixed size,
@@ -68,8 +66,8 @@ def open_runtime(options: LoadOptions) -> Runtime:
         raise ModelLoadError(
             f"device {options.device!r} is not available through OpenVINO; available: cpu"
         )
-    path = _model_file(options.path)
-    metadata = _read_metadata(path)
+    path = model_file(options.path)
+    metadata = read_metadata(path)
     require_detection(metadata)
     core = the_core()
     try:
@@ -188,52 +186,6 @@ class _Networks:
 
 
 _CLOSED: Any = None
-
-
-def _model_file(path: Path) -> Path:
-    if not path.is_dir():
-        return path
-    found = sorted(path.glob("*.xml"))
-    if len(found) != 1:
-        raise ModelLoadError(
-            f"{path.name} holds {len(found)} OpenVINO models (*.xml); give the path of one"
-        )
-    return found[0]
-
-
-def _read_metadata(path: Path) -> dict[str, object]:
-    if path.suffix.lower() == ".onnx":
-        return parse_metadata(read_onnx_metadata(path))
-    if not path.with_suffix(".bin").is_file():
-        raise ModelLoadError(f"{path.name} needs its weights {path.stem}.bin beside it")
-    beside = path.parent / "metadata.yaml"
-    if not beside.is_file():
-        return {}
-    if beside.stat().st_size > MAX_TEXT_LENGTH:
-        raise ModelLoadError(f"{beside.name} is larger than {MAX_TEXT_LENGTH} bytes")
-    # PyYAML comes with ultralytics. The safe loader builds plain values only.
-    import yaml  # type: ignore[import-untyped]
-
-    try:
-        loaded = yaml.safe_load(beside.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise ModelLoadError(f"{beside.name} cannot be read: {describe(error)}") from error
-    return dict(loaded) if isinstance(loaded, dict) else {}
-
-
-def write_metadata(facts: ModelFacts, folder: Path, **more: str) -> None:
-    """Write what a network says of itself beside it, where `open_runtime` looks for it."""
-    import yaml
-
-    said = {
-        "task": "detect",
-        "names": dict(facts.class_names),
-        "stride": facts.stride,
-        "imgsz": list(facts.size_hw),
-        "end2end": facts.layout == "rows",
-        **more,
-    }
-    (folder / "metadata.yaml").write_text(yaml.safe_dump(said), encoding="utf-8")
 
 
 def _check_int8(path: Path, wanted: str, is_int8: bool) -> None:
