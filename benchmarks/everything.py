@@ -25,6 +25,7 @@ from benchmarks.measurement import RESULTS_VARIABLE
 
 ROOT = Path(__file__).resolve().parent.parent
 COCO = ROOT.parent / "shared" / "models" / "yolov8n-coco.pt"
+CLIP = ROOT.parent / "shared" / "videos" / "bigbuckbunny-720p.mp4"
 _NOTEBOOKS = ("05_interactive_benchmark.ipynb", "06_benchmark_report.ipynb")
 # No step may hold up the rest: as many times its usual duration, and at least so long.
 _PATIENCE, _PATIENCE_S = 3.0, 300.0
@@ -54,8 +55,11 @@ class Step:
         return [*self.command, *further]
 
 
-def plan(model: Path | None) -> list[Step]:
-    """Everything in order; the steps that need a checkpoint only with one."""
+def plan(model: Path | None, video: Path | None = None) -> list[Step]:
+    """Everything in order; the steps that need a checkpoint only with one.
+
+    The runtimes are given frames of `video`, or rendered scenes where there is none.
+    """
     few = ("--images", "16", "--rounds", "3")
     least = ("--images", "4", "--rounds", "1")
     async_way = ("benchmarks/async_benchmark.py",)
@@ -68,21 +72,19 @@ def plan(model: Path | None) -> list[Step]:
     ]
     if model is not None:
         of_model = ("--model", str(model))
+        frames = () if video is None else ("--video", str(video))
+        runtime = ("benchmarks/runtime_benchmark.py", str(model), *frames)
         steps += [
             Step("async-model", (*async_way, *of_model), 80, few, least),
-            Step(
-                "runtime",
-                ("benchmarks/runtime_benchmark.py", str(model)),
-                120,
-                ("--images", "16", "--rounds", "3"),
-                ("--images", "4", "--rounds", "1"),
-            ),
+            Step("runtime", runtime, 120, few, least),
+            Step("runtime-int8", (*runtime, "--precision", "int8"), 150, few, least),
         ]
     steps += [
         Step(
             "files", ("benchmarks/files_benchmark.py",), 110, ("--rounds", "3"), ("--rounds", "1")
         ),
         Step("table", ("-m", "benchmarks.table_benchmark"), 30),
+        Step("drawing", ("benchmarks/drawing_benchmark.py",), 30),
         Step(
             "scenarios",
             ("benchmarks/scenarios_benchmark.py", "--seconds", "25"),
@@ -188,10 +190,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--list", action="store_true", help="tell the steps and run none")
     given = parser.parse_args(arguments)
     model = given.model or (COCO if COCO.is_file() else None)
+    video = CLIP if CLIP.is_file() else None
     if model is not None and not model.is_file():
         parser.error(f"there is no file {model}")
     try:
-        steps = chosen(plan(model and model.resolve()), given.first, given.only)
+        steps = chosen(plan(model and model.resolve(), video), given.first, given.only)
     except ValueError as error:
         parser.error(str(error))
     if given.list:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -71,7 +72,7 @@ def generated_files(folder: Path, readme: Path) -> dict[Path, str]:
     """Everything that the results decide, by path."""
     runs = load_results(folder)
     answers = promises(folder, runs)
-    page = f"{HEAD}\n{_prose(full_table(answers))}\n\n{_comparisons(runs)}"
+    page = f"{HEAD}\n{_prose(full_table(answers))}\n\n{_runtimes(folder)}{_comparisons(runs)}"
     for section in (repeatability.page, video_section, preview_section):
         text = section(folder)
         page += f"\n{text.strip()}\n" if text else ""
@@ -113,6 +114,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _prose(table: Table) -> str:
     """Sentences stand to the left."""
     return table.to_markdown().replace("---:", "---")
+
+
+def _runtimes(folder: Path) -> str:
+    """What `runtime_benchmark.py` measured, one table for each precision."""
+    parts = []
+    for path in sorted(folder.glob("runtime_benchmark*.json")):
+        facts = json.loads(path.read_text(encoding="utf-8"))
+        over = facts["detkit_over"]
+        rows = tuple(
+            (
+                name,
+                f"{one['per_second']:.1f}",
+                f"{one['core_ms_per_image']:.1f}",
+                f"{over[name]:.2f}x",
+            )
+            for name, one in facts["contestants"].items()
+        )
+        header = ("way", "images/s", "core-ms per image", "detkit is")
+        table = Table("Runtimes", header, rows).to_markdown()
+        parts.append(f"### {facts['detector']}\n\nmeasured {facts['machine']['date']}\n\n{table}\n")
+    return f"## Beside the runtime alone\n\n{chr(10).join(parts)}\n" if parts else ""
 
 
 def _comparisons(runs: dict[str, BenchmarkRun]) -> str:

@@ -22,6 +22,7 @@ import numpy.typing as npt
 
 from detkit.detection.environment import import_nncf, import_openvino
 from detkit.detection.loaded_model import LoadedModel
+from detkit.detection.openvino_file import write_metadata
 from detkit.detection.optimization_report import Fidelity, OptimizationReport, compare
 from detkit.detection.optimized_models import Target
 from detkit.detection.preprocess import fill_letterbox
@@ -261,7 +262,7 @@ def _attempts(
             for _ in batches:  # all at once: NNCF does not tell how far it is
                 bar.add(failed=False)
             import_openvino().save_model(quantized, path, compress_to_fp16=False)
-            openvino.write_metadata(facts, folder, precision="int8")
+            write_metadata(facts, folder, precision="int8")
             yield recipe, replace(options, path=path, precision="int8")
     # NNCF raises nearly anything for a network that it does not know.
     except Exception as error:

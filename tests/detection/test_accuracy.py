@@ -10,6 +10,7 @@ from tiny_models import SHARED
 from detkit.boxes import Agreement, agreement, match
 from detkit.detection import DetectionSettings, YOLOv8Detector
 from detkit.detection.environment import import_ultralytics
+from detkit.samples import scene
 
 EXPECTED = {"bus": ["bus"] + ["person"] * 4, "zidane": ["person"] * 2 + ["tie"]}
 CONFIDENCES = (0.05, 0.1, 0.25, 0.5, 0.7, 0.9)
@@ -18,8 +19,8 @@ MARGIN = 1e-3  # a score this near to the threshold may fall on either side
 
 @pytest.fixture(scope="module")
 def pictures(photographs) -> list[np.ndarray]:
-    """The photographs and 50 frames of the shared clips."""
-    frames = list(photographs.values())
+    """The photographs, two of the samples, and 50 frames of the shared clips."""
+    frames = [*photographs.values(), *(scene(seed)[0] for seed in (1, 2))]
     for name in ("bigbuckbunny-720p.mp4", "carphone.mp4"):
         capture = cv2.VideoCapture(str(SHARED / "videos" / name))
         total = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
@@ -29,7 +30,7 @@ def pictures(photographs) -> list[np.ndarray]:
             if ok and index in wanted:
                 frames.append(cv2.cvtColor(frame, cv2.COLOR_BGR2RGB))
         capture.release()
-    assert len(frames) == 52
+    assert len(frames) == 54
     return frames
 
 

@@ -57,6 +57,31 @@ def test_every_library_gives_the_same_numbers(request, tiny_pt, file, kind, libr
     assert np.array_equal(replica.infer(batch), raw)
 
 
+@pytest.mark.parametrize("file", ["tiny_onnx", "tiny_onnx_fixed", "tiny_openvino"])
+def test_pixels_compiled_in_are_those_of_openvinos_own_steps(request, file):
+    core = openvino_runtime.the_core()
+    import openvino
+    from openvino.preprocess import PrePostProcessor
+
+    path = openvino_runtime.model_file(request.getfixturevalue(file))
+    steps = PrePostProcessor(core.read_model(path))
+    image = steps.input()
+    image.tensor().set_element_type(openvino.Type.u8).set_layout(openvino.Layout("NHWC"))
+    image.model().set_layout(openvino.Layout("NCHW"))
+    image.preprocess().convert_element_type(openvino.Type.f32).scale(255.0)
+    batch = np.random.default_rng(5).integers(0, 256, (1, 96, 128, 3), dtype=np.uint8)
+    found = []
+    for model in (steps.build(), openvino_runtime._with_uint8_input(core.read_model(path))):
+        if not model.input(0).partial_shape.is_static:
+            model.reshape([1, 96, 128, 3])
+        compiled = core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+        found.append(compiled(batch)[0].copy())
+    expected, raw = found
+    assert raw.dtype == np.float32
+    # Boxes are in pixels up to 128; 1/255 in the weights rounds once more, at the last bit.
+    assert np.allclose(raw, expected, rtol=1e-5, atol=1e-3)
+
+
 def test_the_preferred_library_by_file_and_device():
     path = Path("m")
     assert choose_runtime(LoadOptions(path, "onnx"), "auto") == "openvino"

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from detkit.detection.environment import import_openvino
 from detkit.detection.model_cache import ModelCache, key_of
+from detkit.detection.openvino_file import write_metadata
 from detkit.detection.runtimes import openvino
 from detkit.detection.runtimes.contract import LoadOptions, NotConvertibleError, Runtime
 from detkit.errors import ModelLoadError, describe
@@ -135,4 +136,4 @@ def _convert(options: LoadOptions, folder: Path) -> None:
         raise NotConvertibleError(
             f"{options.path.name} cannot be converted for OpenVINO: {describe(error, 120)}"
         ) from error
-    openvino.write_metadata(facts, folder)
+    write_metadata(facts, folder)

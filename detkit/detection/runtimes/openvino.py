@@ -16,18 +16,16 @@ import numpy.typing as npt
 from detkit.detection.environment import import_openvino
 from detkit.detection.model_facts import (
     ANY,
-    MAX_TEXT_LENGTH,
     Layout,
     ModelFacts,
     judge_input,
     judge_output,
-    parse_metadata,
     require_detection,
 )
-from detkit.detection.onnx_file import read_onnx_metadata
+from detkit.detection.openvino_file import model_file, read_metadata
 from detkit.detection.runtimes.contract import LoadOptions, Runtime
 from detkit.detection.threads import ThreadLayout, ThreadPlan
-from detkit.errors import ModelLoadError, describe
+from detkit.errors import ModelLoadError
 
 # One network is compiled for each of the first rectangles that are asked for (about 0.2 s and
 # 20 MB each for YOLOv8n); every further one goes through one network without a fixed size,
@@ -68,8 +66,8 @@ def open_runtime(options: LoadOptions) -> Runtime:
         raise ModelLoadError(
             f"device {options.device!r} is not available through OpenVINO; available: cpu"
         )
-    path = _model_file(options.path)
-    metadata = _read_metadata(path)
+    path = model_file(options.path)
+    metadata = read_metadata(path)
     require_detection(metadata)
     core = the_core()
     try:
@@ -190,52 +188,6 @@ class _Networks:
 _CLOSED: Any = None
 
 
-def _model_file(path: Path) -> Path:
-    if not path.is_dir():
-        return path
-    found = sorted(path.glob("*.xml"))
-    if len(found) != 1:
-        raise ModelLoadError(
-            f"{path.name} holds {len(found)} OpenVINO models (*.xml); give the path of one"
-        )
-    return found[0]
-
-
-def _read_metadata(path: Path) -> dict[str, object]:
-    if path.suffix.lower() == ".onnx":
-        return parse_metadata(read_onnx_metadata(path))
-    if not path.with_suffix(".bin").is_file():
-        raise ModelLoadError(f"{path.name} needs its weights {path.stem}.bin beside it")
-    beside = path.parent / "metadata.yaml"
-    if not beside.is_file():
-        return {}
-    if beside.stat().st_size > MAX_TEXT_LENGTH:
-        raise ModelLoadError(f"{beside.name} is larger than {MAX_TEXT_LENGTH} bytes")
-    # PyYAML comes with ultralytics. The safe loader builds plain values only.
-    import yaml  # type: ignore[import-untyped]
-
-    try:
-        loaded = yaml.safe_load(beside.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise ModelLoadError(f"{beside.name} cannot be read: {describe(error)}") from error
-    return dict(loaded) if isinstance(loaded, dict) else {}
-
-
-def write_metadata(facts: ModelFacts, folder: Path, **more: str) -> None:
-    """Write what a network says of itself beside it, where `open_runtime` looks for it."""
-    import yaml
-
-    said = {
-        "task": "detect",
-        "names": dict(facts.class_names),
-        "stride": facts.stride,
-        "imgsz": list(facts.size_hw),
-        "end2end": facts.layout == "rows",
-        **more,
-    }
-    (folder / "metadata.yaml").write_text(yaml.safe_dump(said), encoding="utf-8")
-
-
 def _check_int8(path: Path, wanted: str, is_int8: bool) -> None:
     """An int8 network is one on disk already, made by `optimize`; its rest is in bf16 or fp32."""
     if wanted == "int8" and not is_int8:
@@ -285,9 +237,9 @@ def _lengths(partial_shape: Any) -> tuple[int, ...]:
 def _with_uint8_input(model: Any) -> Any:
     """The same network, taking `(1, h, w, 3)` uint8; its first convolution divides by 255.
 
-    In this order turning the channels costs nothing, because convolutions hold them last anyway,
-    and with 1/255 in the weights the pixels are exact in bfloat16 too. OpenVINO's own
-    `PrePostProcessor` turns the bytes first and divides, then turns the numbers back.
+    OpenVINO's own `PrePostProcessor` turns the channels of the bytes, and then those of the numbers
+    back, because convolutions hold them last anyway. A multiplication between the two conversions
+    keeps them next to the convolution, where they cancel out. By a power of two it is exact.
     """
     import openvino
     from openvino import opset13 as ops
@@ -297,8 +249,9 @@ def _with_uint8_input(model: Any) -> Any:
     pixels = ops.parameter([batch, height, width, channels], openvino.Type.u8, name="pixels")
     kind = given.element_type.to_string()
     order = ops.constant(np.array([0, 3, 1, 2], dtype=np.int64))
-    turned = ops.transpose(ops.convert(pixels, kind), order)
-    white = ops.constant(255, given.element_type)
+    small = ops.multiply(ops.convert(pixels, kind), ops.constant(1 / 256, given.element_type))
+    turned = ops.transpose(small, order)
+    white = ops.constant(255 / 256, given.element_type)
     for reader in list(given.output(0).get_target_inputs()):
         node = reader.get_node()
         if node.get_type_name() == "Convolution":  # linear, and pads with zeros
