@@ -47,8 +47,9 @@ class Recipe:
 # Accuracy: 0.92 with nothing but the decoding in float ("performance"; 0.89 and a mean IoU of 0.92
 # without even that), 0.945 with the last convolutions, 0.96 with the first two as well ("mixed");
 # the whole head alone gives 0.954.
-# Speed of the first recipe: 3.0 where the processor has AVX-512 without AMX; the last is at 2 there.
-# With AMX, whose bfloat16 is as fast as int8, all three lie between 0.88 and 1.05.
+# Speed: 3.0 with the first and last convolutions in float, 2 with the branch of the classes too,
+# where the processor has AVX-512 without AMX; 0.9 to 1.05 where it has AMX, whose bfloat16 is as
+# fast as int8.
 _ENDS = "the first two convolutions and the last of each branch of the head"
 RECIPES = (
     Recipe("performance", 1, 2, _ENDS),
