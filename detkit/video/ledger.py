@@ -6,7 +6,9 @@ and knows no source, detector or data frame.
 
 from __future__ import annotations
 
+import math
 import threading
+from array import array
 from collections import Counter, deque
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
@@ -48,6 +50,50 @@ class LedgerEntry:
     latency_s: float | None = None
 
 
+class _Ended:
+    """Entries that will not change, the newest `max_entries`, in 48 bytes each.
+
+    As objects they took some 300, and a camera that runs all day must not look like a leak.
+    """
+
+    _WIDTH = 6
+    _ENDS: tuple[tuple[Fate, DropReason | None], ...] = (
+        ("detected", None),
+        ("failed", None),
+        *(("dropped", reason) for reason in _REASONS),
+    )
+
+    def __init__(self, max_entries: int) -> None:
+        self._max_entries = max_entries
+        self._numbers = array("d")
+
+    def add(self, entry: LedgerEntry) -> None:
+        times = (entry.pts_seconds, entry.captured_s, entry.age_s, entry.latency_s)
+        end = self._ENDS.index((entry.fate, entry.reason))
+        numbers = (math.nan if time is None else time for time in times)
+        self._numbers.extend((entry.frame_index, *numbers, end))
+        surplus = len(self._numbers) - 2 * self._max_entries * self._WIDTH
+        if surplus > 0:  # seldom: half of what is held goes at once
+            del self._numbers[: len(self._numbers) - self._max_entries * self._WIDTH]
+
+    def copy(self) -> _Ended:
+        copied = _Ended(self._max_entries)
+        copied._numbers = self._numbers[-self._max_entries * self._WIDTH :]
+        return copied
+
+    def __iter__(self) -> Iterator[LedgerEntry]:
+        for start in range(0, len(self._numbers), self._WIDTH):
+            numbers = self._numbers[start : start + self._WIDTH]
+            index, pts_s, captured_s, age_s, latency_s, end = numbers
+            fate, reason = self._ENDS[int(end)]
+            known = (_or_none(pts_s), captured_s, fate, reason)
+            yield LedgerEntry(int(index), *known, _or_none(age_s), _or_none(latency_s))
+
+
+def _or_none(seconds: float) -> float | None:
+    return None if math.isnan(seconds) else seconds
+
+
 class FrameLedger:
     """Every frame of one source ends here exactly once. Thread-safe.
 
@@ -71,7 +117,7 @@ class FrameLedger:
         self._reasons: Counter[str] = Counter()
         self._num_tickets = 0
         self._open: dict[int, LedgerEntry] = {}
-        self._closed: deque[LedgerEntry] = deque(maxlen=_MAX_ENTRIES)
+        self._ended = _Ended(_MAX_ENTRIES)
         self._events: deque[SourceEvent] = deque(maxlen=_MAX_EVENTS)
         self._event_counts: Counter[EventKind] = Counter()
 
@@ -119,7 +165,7 @@ class FrameLedger:
     def _end(self, ticket: int, **changes: Any) -> None:
         entry = replace(self._open.pop(ticket), **changes)
         self._fates[entry.fate] += 1
-        self._closed.append(entry)
+        self._ended.add(entry)
 
     @property
     def captured(self) -> int:
@@ -161,9 +207,10 @@ class FrameLedger:
         result was there; `None` where there is none. `gap_s` is all time without connection.
         """
         with self._lock:
-            entries = [*self._closed]
+            ended = self._ended.copy()
             dropped = {f"dropped_{reason}": self._reasons[reason] for reason in _REASONS}
             gap_s = sum(event.gap_s or 0.0 for event in self._events)
+        entries = list(ended)
         ages = sorted(e.age_s for e in entries if e.age_s is not None)
         latencies = sorted(e.latency_s for e in entries if e.latency_s is not None)
         return {
@@ -186,8 +233,8 @@ class FrameLedger:
     def rows(self) -> Iterator[dict[str, Any]]:
         """One mapping per frame, in the order they ended; the attributes of `LedgerEntry`."""
         with self._lock:
-            entries = [*self._closed, *self._open.values()]
-        for entry in entries:
+            ended, still_open = self._ended.copy(), [*self._open.values()]
+        for entry in (*ended, *still_open):
             yield {"source_id": self.source_id, **asdict(entry)}
 
     def __repr__(self) -> str:

@@ -138,3 +138,17 @@ def test_an_empty_summary() -> None:
     summary = FrameLedger("cam", expected_frames=3).summary()
     assert summary["age_p95_s"] is None
     assert summary["expected"] == 3
+
+
+def test_old_entries_are_forgotten_and_counts_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("detkit.video.ledger._MAX_ENTRIES", 3)
+    ledger = FrameLedger("cam")
+    for number in range(8):
+        ticket = ledger.capture(number, None if number % 2 else number / 10, float(number))
+        ledger.take(ticket, number + 0.25)
+        ledger.settle(ticket, number + 0.5)
+        rows = list(ledger.rows())
+        assert [row["frame_index"] for row in rows] == list(range(max(0, number - 2), number + 1))
+        assert rows[-1]["pts_seconds"] == (None if number % 2 else number / 10)
+        assert (rows[-1]["age_s"], rows[-1]["latency_s"], rows[-1]["reason"]) == (0.25, 0.5, None)
+    assert ledger.detected == 8
