@@ -93,6 +93,14 @@ def write_results(name: str, findings: Mapping[str, Any]) -> Path:
     return path
 
 
+def update_results(name: str, sections: Mapping[str, Any]) -> Path:
+    """As `write_results`, but sections that were measured earlier and not now are kept."""
+    path = RESULTS / f"{name}.json"
+    known = json.loads(path.read_text()) if path.is_file() else {}
+    known.pop("machine", None)
+    return write_results(name, {**known, **sections})
+
+
 def print_table(title: str, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """Print rows with aligned columns."""
     cells = [[str(cell) for cell in row] for row in (header, *rows)]

@@ -13,7 +13,6 @@ it keeps the latest. Writes `benchmarks/results/panel_benchmark.json`.
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import sys
 import tempfile
@@ -27,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from widgets.jupyter_page import ROOT
 
-from benchmarks.measurement import RESULTS, print_table, write_results
+from benchmarks.measurement import print_table, update_results
 from benchmarks.panel_fronts import PANEL, Chromium, LightFront
 
 SETUP = f"""import itertools, json, threading, time
@@ -224,9 +223,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=5.0, help="of each measurement")
     parser.add_argument("--soak-minutes", type=float, default=0.0, help="of preview; 0: none")
     given = parser.parse_args()
-    path = RESULTS / "panel_benchmark.json"
-    known = json.loads(path.read_text()) if path.is_file() else {}
-    findings = {name: facts for name, facts in known.items() if name != "machine"}
+    findings: dict[str, Any] = {}
     if given.rounds:
         light = LightFront(SETUP)
         try:
@@ -250,7 +247,7 @@ def main() -> None:
         if not isinstance(value, list)
     ]
     print_table("The preview", ("what", "measured"), rows)
-    print(f"\nwritten to {write_results('panel_benchmark', findings).name}")
+    print(f"\nwritten to {update_results('panel_benchmark', findings).name}")
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.contestants import VIDEO_SCENARIOS, contestants_of, load, missing_packages
 from benchmarks.contestants.contract import Found, Setup
-from benchmarks.measurement import Timing, interleave, print_table, write_results
+from benchmarks.measurement import Timing, interleave, print_table, update_results
 from benchmarks.process_memory import bytes_in_use, num_descriptors, resident_bytes
 from benchmarks.processes import ContestantError, RemoteContestant
 from benchmarks.suite import MIN_F1, agreement_of, export_onnx
@@ -282,7 +282,7 @@ def main(arguments: list[str] | None = None) -> None:
     chosen = [given.only] if given.only else list(sections)
     findings = {name: sections[name]() for name in chosen}
     if not given.no_write:
-        print(f"\nwritten: {write_results('video_benchmark', findings)}")
+        print(f"\nwritten: {update_results('video_benchmark', findings)}")
 
 
 if __name__ == "__main__":
