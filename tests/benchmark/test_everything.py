@@ -61,7 +61,7 @@ def test_one_that_fails_costs_the_others_nothing(
     def step(name: str, code: int) -> Any:
         return everything.Step(name, ("-c", f"import sys; sys.exit({code})"), 1.0)
 
-    monkeypatch.setattr(everything, "plan", lambda model: [step("bad", 3), step("good", 0)])
+    monkeypatch.setattr(everything, "plan", lambda model, video: [step("bad", 3), step("good", 0)])
     assert everything.main([]) == 1
     said = capsys.readouterr().out
     assert "failed (3)" in said and "ok" in said and "2/2 good, 0:0" in said
