@@ -132,7 +132,7 @@ def surprises(outcomes: Counter[tuple[str, str]]) -> list[tuple[str, str]]:
 def test_t28_chaos_surprises_nobody(
     repetitions: Callable[[int, int], int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("detkit.api.pool.MAX_DEATHS", 10**6)  # many are meant to die here
+    monkeypatch.setattr("detkit.api.circuit.MAX_DEATHS", 10**6)  # many are meant to die here
     outcomes = storm(repetitions(2_000, 20_000), repetitions(0, 1) * SOAK_S)
     assert surprises(outcomes) == [], f"seed {SEED}"
     assert {kind for kind, _ in outcomes} == set(KINDS)
@@ -142,7 +142,7 @@ def test_t28_chaos_surprises_nobody(
 
 
 def test_t28_the_check_finds_a_result_that_is_anothers(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("detkit.api.pool.MAX_DEATHS", 10**6)
+    monkeypatch.setattr("detkit.api.circuit.MAX_DEATHS", 10**6)
     monkeypatch.setitem(globals(), "numbered_result", lambda _: numbered_image_result)
     assert ("valid", "another's result") in surprises(storm(300, 0))
 
