@@ -81,7 +81,8 @@ def int8_copy(model: str, images: list[Any], out: str) -> tuple[str, dict[str, A
     """The model in int8, calibrated on these images, and what its report says."""
     exact = YOLOv8Detector()
     exact.load_model(model)
-    report = exact.optimize(images, out=out, on_progress=print)
+    # A clip holds too few objects for a verdict; `tests/detection/test_optimize.py` gives that.
+    report = exact.optimize(images, out=out, min_f1=0.85, on_progress=print)
     exact.close()
     print(report)
     return str(report.path), {
