@@ -48,6 +48,11 @@ _SCROLL = """(() => {{
 }})()"""
 
 
+_BEGIN = """from concurrent.futures import ThreadPoolExecutor
+answer = ThreadPoolExecutor(1).submit(lambda: {expression})
+"""
+
+
 def _value(text: str) -> Any:
     try:
         return json.loads(text)
@@ -194,8 +199,17 @@ class Chromium:
         self.evaluate(f"window.jupyterapp.commands.execute({name!r}).then(() => 0)")
 
     def call(self, expression: str) -> Any:
-        """The value of a Python expression in the kernel."""
-        return _value(self.evaluate(_EXECUTE.format(code=json.dumps(_asking(expression)))))
+        """The value of a Python expression in the kernel, evaluated on a thread of its own.
+
+        A cell that is busy would hold up what the page has to say.
+        """
+        self._execute(_BEGIN.format(expression=expression))
+        while not _value(self._execute(_asking("answer.done()"))):
+            time.sleep(1.0)
+        return _value(self._execute(_asking("answer.result()")))
+
+    def _execute(self, code: str) -> str:
+        return str(self.evaluate(_EXECUTE.format(code=json.dumps(code))))
 
     def look(self, visible: bool) -> None:
         """Bring the panel into view, or out of it."""

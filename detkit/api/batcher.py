@@ -25,6 +25,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Hashable
 from dataclasses import dataclass
+from itertools import islice
 from typing import Generic, Literal, NamedTuple, TypeVar
 
 from detkit.detection.abstract import DetectionSettings
@@ -165,11 +166,15 @@ class Batcher(Generic[W]):
         size = min(self.limit(key), len(bucket))
         if key.batch_size is None and num_idle > 1 and self.batch_timeout_s <= 0:
             size = min(size, -(-len(bucket) // num_idle))
-        items = [bucket.popitem(last=False)[1] for _ in range(size)]
+        # A garbage collection may run at any of these lines and end a forgotten series on this very
+        # thread, which discards its images: one that is gone meanwhile is nobody's to take.
+        items = []
+        for item in list(islice(bucket.values(), size)):
+            if self._queued.pop(item.sequence, None) is not None:
+                bucket.pop(item.sequence, None)
+                items.append(item)
         if not bucket:
-            del self._buckets[key]
-        for item in items:
-            del self._queued[item.sequence]
+            self._buckets.pop(key, None)
         if self._blocked:
             self._promote()
         return items
@@ -216,8 +221,9 @@ class Batcher(Generic[W]):
     def _remove(self, item: W) -> None:
         bucket = self._buckets[item.key]
         del self._queued[item.sequence]
-        del bucket[item.sequence]
-        if not bucket:
+        if item.sequence in bucket:
+            del bucket[item.sequence]
+        if not bucket and item.key in self._buckets:
             del self._buckets[item.key]
 
     def _promote(self) -> None:

@@ -53,6 +53,24 @@ def test_a_full_batch_is_not_divided_while_images_wait_for_company() -> None:
     assert batcher.next_batch(0.0, num_idle=4) == images
 
 
+def test_an_image_that_a_finalizer_discards_meanwhile_is_not_taken() -> None:
+    # A garbage collection may end a forgotten `map` on the worker that forms a batch.
+    class Collecting(Image):
+        def __getattribute__(self, name: str) -> object:
+            if name == "sequence" and doomed:
+                batcher.discard(doomed.pop())
+            return super().__getattribute__(name)
+
+    doomed: list[Image] = []
+    batcher: Batcher[Image] = Batcher(4)
+    images = [Collecting(A), Image(A, 1), Image(A, 2)]
+    for image in images:
+        batcher.offer(image, 0.0)
+    doomed.append(images[1])
+    assert batcher.next_batch(0.0) == [images[0], images[2]]
+    assert len(batcher) == 0 and batcher.next_batch(0.0) == []
+
+
 def test_what_waits_is_divided_evenly_among_idle_workers() -> None:
     batcher: Batcher[Image] = Batcher(16)
     offer_all(batcher, [A] * 10)
