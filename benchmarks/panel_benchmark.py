@@ -135,7 +135,9 @@ def rates(front: LightFront | Chromium, rounds: int, seconds: float) -> dict[str
         took, after = time.perf_counter() - started, front.cpu_seconds()
         front.look(False)
         unseen = front.call(f"panel_rate({seconds})")
-        assert unseen["is_hidden"] > seen["is_hidden"], "it does not know whether it can be seen"
+        assert unseen["is_hidden"] and not seen["is_hidden"], (
+            "it does not know whether it can be seen"
+        )
         print(
             f"  round {turn}: alone {bare:.1f}/s, visible {seen['detected']:.1f}/s and "
             f"{seen['displayed']:.1f} shown, hidden {unseen['detected']:.1f}/s",

@@ -44,7 +44,8 @@ _EXECUTE = """(async () => {{
 }})()"""
 _SCROLL = """(() => {{
     const notebook = document.querySelector('.jp-WindowedPanel-outer');
-    notebook.scrollTop = {visible} ? 0 : notebook.scrollHeight;
+    if ({visible}) document.querySelector('{panel} canvas').scrollIntoView({{ block: 'center' }});
+    else notebook.scrollTop = notebook.scrollHeight;
 }})()"""
 
 
@@ -213,7 +214,7 @@ class Chromium:
 
     def look(self, visible: bool) -> None:
         """Bring the panel into view, or out of it."""
-        self.evaluate(_SCROLL.format(visible=json.dumps(visible)))
+        self.evaluate(_SCROLL.format(panel=PANEL, visible=json.dumps(visible)))
         time.sleep(0.3)  # until the page has found out
 
     def cpu_seconds(self) -> dict[str, float]:
