@@ -25,6 +25,7 @@ from detkit.api.thread_owner import own_this_thread, pool_of_this_thread
 from detkit.api.waiting import wait_for
 from detkit.api.watchdog import Watchdog
 from detkit.api.workers import enter_window, replica_died, run_isolated
+from detkit.threads import Thread
 
 logger = logging.getLogger("detkit")
 
@@ -149,7 +150,7 @@ class WorkerPool:
         a worker counts only when it has, and is entered by whichever of the two gets there.
         """
         slot = Slot(self._host, self._watchdog, self._num_born)
-        thread = threading.Thread(
+        thread = Thread(
             target=self._live, args=(slot,), name=f"detkit-worker-{slot.index}", daemon=True
         )
         slot.thread = thread

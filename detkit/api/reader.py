@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
 
 from detkit.images import RGBImage
+from detkit.threads import Thread
 
 # A source read on its own thread runs this many images ahead of what the window has asked for.
 _READ_AHEAD = 2
@@ -47,7 +48,7 @@ class Reader:
         self._is_closed = False
         self._arrived: deque[tuple[RGBImage | None, BaseException | None]] = deque()
         self._news = asyncio.Event()
-        self._thread = threading.Thread(target=self._read, name="detkit-reader", daemon=True)
+        self._thread = Thread(target=self._read, name="detkit-reader", daemon=True)
         _live_readers.add(self)
         self._thread.start()
 

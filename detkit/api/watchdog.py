@@ -13,6 +13,7 @@ import traceback
 from typing import Any
 
 from detkit.api.thread_owner import own_this_thread
+from detkit.threads import Thread
 
 logger = logging.getLogger("detkit")
 
@@ -37,7 +38,7 @@ class Watchdog:
         """A worker entered the detector."""
         with self._lock:
             if self.thread is None:
-                thread = threading.Thread(target=self._watch, name="detkit-watchdog", daemon=True)
+                thread = Thread(target=self._watch, name="detkit-watchdog", daemon=True)
                 try:
                     thread.start()
                 except RuntimeError as error:  # the system gives none: perhaps for the next call

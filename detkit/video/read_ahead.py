@@ -18,6 +18,8 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any, Generic, Literal, TypeVar
 
+from detkit.threads import Thread
+
 T = TypeVar("T")
 
 Keep = Literal["every", "latest"]
@@ -64,7 +66,7 @@ class ReadAhead(Generic[T], Iterator[T], AsyncIterator[T]):
         self._closed = False
         self._changed = threading.Condition()
         self._waiter: tuple[asyncio.AbstractEventLoop, asyncio.Future[None]] | None = None
-        self._thread = threading.Thread(target=self._read, name="detkit-read-ahead", daemon=True)
+        self._thread = Thread(target=self._read, name="detkit-read-ahead", daemon=True)
         _readers.add(self)
         self._thread.start()
 

@@ -10,6 +10,8 @@ import threading
 from collections.abc import Callable, Coroutine
 from typing import Any, Literal
 
+from detkit.threads import Thread
+
 End = Literal["Done", "Stopped", "Failed"]
 
 
@@ -34,7 +36,7 @@ class Job:
         self._is_cancelled = False
         self._is_over = False
         self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="detkit-job", daemon=True)
+        self._thread = Thread(target=self._run, name="detkit-job", daemon=True)
 
     @property
     def is_running(self) -> bool:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from detkit.errors import UnsupportedSettingError
 from detkit.pipeline.tracking import Tracks, make_tracks
+from detkit.threads import Thread
 from detkit.video.frames import Frame
 from detkit.widgets.playing import Orders, Shown, State
 from detkit.widgets.submitted import Submitted
@@ -59,7 +60,7 @@ class Player:
         self._tracks: Tracks | None = None
         self._state: State = "paused"
         self._is_idle = False
-        self._thread = threading.Thread(target=self._run, name="detkit-player", daemon=True)
+        self._thread = Thread(target=self._run, name="detkit-player", daemon=True)
         self._thread.start()
 
     # -- orders, from any thread ---------------------------------------------------------------

@@ -23,6 +23,8 @@ import contextvars
 import threading
 from collections.abc import Callable
 
+from detkit.threads import Thread
+
 # A change is drawn in milliseconds; closing must not wait for one that hangs.
 _JOIN_TIMEOUT_S = 2.0
 
@@ -53,7 +55,7 @@ class Screen:
         self._is_busy = False
         self._closed = False
         self._context = contextvars.Context()
-        self._thread = threading.Thread(target=self._run, name="detkit-screen", daemon=True)
+        self._thread = Thread(target=self._run, name="detkit-screen", daemon=True)
         self._thread.start()
 
     def post(self, key: str, change: Callable[[], None]) -> None:
