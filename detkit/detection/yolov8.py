@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from dataclasses import asdict
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -27,6 +28,7 @@ from detkit.detection.threads import divide_threads
 from detkit.errors import DetectorNotLoadedError, UnsupportedSettingError
 from detkit.images import RGBImage, validate_image
 from detkit.results import DetectionResult
+from detkit.threads import call_apart
 
 if TYPE_CHECKING:
     from detkit.detection.optimization_report import OptimizationReport
@@ -75,7 +77,8 @@ class YOLOv8Detector(AbstractDetector):
 
         The first load of a `.pt` file on a CPU converts it for OpenVINO, which takes some seconds
         and is kept in the user's cache folder (`DETKIT_CACHE_DIR`); `runtime="ultralytics"` runs
-        the file with torch as it is, at a third of the speed.
+        the file with torch as it is, at a third of the speed. An interrupt, such as a notebook's
+        Stop button, ends the call at once; what it was at goes on and is found by the next one.
 
         Args:
             model_path: A `.pt` or `.onnx` file or the folder of an OpenVINO export. The bare
@@ -98,7 +101,8 @@ class YOLOv8Detector(AbstractDetector):
             max_detections: Most detections in one image.
             image_size: Longest side, or (height, width), in pixels that images are scaled to;
                 the model's own by default.
-            on_progress: Told in a few words what is going to take long, such as a conversion.
+            on_progress: Told in a few words what is going to take long, such as a conversion; on
+                a thread of its own.
 
         Raises:
             ModelNotFoundError: If there is no such file, or it could not be downloaded.
@@ -107,7 +111,7 @@ class YOLOv8Detector(AbstractDetector):
             UnsupportedSettingError: If a threshold lies outside its range.
         """
         thresholds = Thresholds(confidence_threshold, iou_threshold, max_detections)
-        path, file_format = find_model(model_path)
+        path, file_format = call_apart(partial(find_model, model_path))
         arguments = LoadArguments(
             str(path),
             device,
@@ -132,7 +136,8 @@ class YOLOv8Detector(AbstractDetector):
             on_progress,
         )
         name = path.stem.removesuffix("_openvino_model")
-        loaded = LoadedModel(open_runtime(options, runtime), name, thresholds)
+        opened = call_apart(partial(open_runtime, options, runtime))
+        loaded = LoadedModel(opened, name, thresholds)
         with self._lock:
             self._release()
             self._loaded, self._arguments, self._allowed = loaded, arguments, None
