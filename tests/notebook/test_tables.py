@@ -193,6 +193,30 @@ def test_failures_come_back_as_failures(originals: list[DetectionResult | ItemFa
             assert after == before
 
 
+OPTIONAL = {"tracker_id": "Int64", "frame_index": "Int64", "pts_seconds": "float64"}
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(results() | failures, max_size=6))
+def test_types_and_counts_hold_whatever_is_in_it(
+    outcomes: list[DetectionResult | ItemFailure],
+) -> None:
+    boxes, images = to_dataframe(outcomes), images_dataframe(outcomes)
+    expected = to_dataframe([]).dtypes.astype(str).to_dict() | OPTIONAL
+    assert boxes.dtypes.astype(str).to_dict().items() <= expected.items()
+    assert images.dtypes.astype(str).to_dict() == images_dataframe([]).dtypes.astype(str).to_dict()
+    found = [len(o) if isinstance(o, DetectionResult) else None for o in outcomes]
+    assert (
+        images["num_detections"]
+        .astype(object)
+        .where(images["num_detections"].notna(), None)
+        .tolist()
+        == found
+    )
+    counts = boxes.groupby("image_index").size().reindex(images["image_index"], fill_value=0)
+    assert counts.tolist() == [number or 0 for number in found]
+
+
 def test_facts_come_back_with_the_images_table() -> None:
     boxes, images = to_dataframe(MIXED), images_dataframe(MIXED)
     restored = from_dataframe(
