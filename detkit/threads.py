@@ -57,8 +57,8 @@ def call_apart(call: Callable[[], T]) -> T:
     What arrives as a signal, such as a notebook's Stop button, waits until native code comes
     back, and may break what a process can do only once: `import torch` fails for ever after it
     was interrupted half-way. So the main thread, which alone gets signals, has the call made on a
-    thread of its own. After an interrupt that thread goes on to its end, which the interpreter
-    waits for when it exits, and what it returned or raised is dropped.
+    thread of its own. After an interrupt that thread goes on to its end, which an interpreter that
+    exits waits for, and what it returned or raised is dropped.
 
     Args:
         call: Made in the caller's context, on the caller's thread if that is not the main one.
