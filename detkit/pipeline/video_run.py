@@ -99,7 +99,9 @@ class VideoRun:
         self.source = source
         self.policy = policy
         self.closes_source = False
-        self.ledger = FrameLedger(source.source_id, source.expected_frames)
+        self.ledger = FrameLedger(
+            source.source_id, source.expected_frames, is_endless=source.is_live
+        )
         self._tracks = tracks
         self._detector = detector
         self._options = options

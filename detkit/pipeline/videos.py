@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, get_args
 
+from detkit.api.unfinished import MAX_KEPT
 from detkit.pipeline.opening import VideoInput, open_source
 from detkit.pipeline.tracking import TrackSettings, make_tracks
 from detkit.pipeline.video_run import Limits, VideoRun
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 
 # What the frames between decoder and result may take together, unless the user sets a number.
 _IN_FLIGHT_BYTES = 128 * 1024 * 1024
+# Results of a live source that stay for who stops it: a minute of 16 frames/s, 2 MB. Ten times as
+# many, as of a file, would fill up for ten minutes and look like a leak.
+_MAX_KEPT_LIVE = 1_000
 
 
 def detect_video(
@@ -44,7 +48,8 @@ def detect_video(
     read ahead on a thread; pairs come in frame order; at most `max_in_flight` frames are between
     reader and consumer, so a slow consumer slows a file's reader down and memory stays flat.
     Each result's metadata also holds `source`, `frame_index` and `pts_seconds`. Leaving the loop
-    releases what was opened here, and a live source in any case.
+    releases what was opened here, and a live source in any case. A run that is stopped leaves its
+    latest results in `detector.last_run`, 10,000 of a file and 1,000 of a live source.
 
     Args:
         detector: Stays open; one that is shared is fine.
@@ -94,7 +99,12 @@ def detect_video(
     if max_in_flight is None:
         latest = keep == "latest"
         max_in_flight = detector.max_workers if latest else _default_in_flight(detector, opened)
-    options = {"max_in_flight": max_in_flight, "on_error": on_error, **settings}
+    options = {
+        "max_in_flight": max_in_flight,
+        "max_kept": _MAX_KEPT_LIVE if opened.is_live else MAX_KEPT,
+        "on_error": on_error,
+        **settings,
+    }
     run = VideoRun(
         detector,
         opened,
