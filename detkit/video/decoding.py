@@ -29,6 +29,7 @@ _MAX_PIXELS = (
 # Broadcast practice, browsers and players: HD without a tag is BT.709, anything smaller BT.601.
 _HD_HEIGHT = 720
 _UNSPECIFIED = 2
+_RESTART_S = 0.5
 
 _TURNS = {
     90: cv2.ROTATE_90_COUNTERCLOCKWISE,
@@ -136,6 +137,32 @@ def pts_seconds(picture: Any, start: int, fps: Fraction | None, index: int) -> f
     if picture.pts is not None and picture.time_base is not None:
         return float((picture.pts - start) * picture.time_base)
     return None if fps is None else float(index / fps)
+
+
+class SteadyClock:
+    """Times that never go back, of recordings put one after the other and of broken clocks.
+
+    Where a time lies more than half a second before the last, another recording begins: its first
+    frame comes one frame after the last. A smaller step back is a wrong time.
+    """
+
+    def __init__(self, fps: Fraction | None) -> None:
+        self._step_s = float(1 / fps) if fps else 1 / 25
+        self._offset_s = 0.0
+        self._last_s: float | None = None
+
+    def steady(self, seconds: float | None) -> float | None:
+        """The time of the next frame, from what its file says."""
+        if seconds is None:
+            return None
+        seconds += self._offset_s
+        if self._last_s is not None:
+            if seconds < self._last_s - _RESTART_S:
+                self._offset_s += self._last_s + self._step_s - seconds
+                seconds = self._last_s + self._step_s
+            seconds = max(seconds, self._last_s)
+        self._last_s = seconds
+        return seconds
 
 
 def upright_rgb(picture: Any) -> RGBImage:
