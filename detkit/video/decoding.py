@@ -144,24 +144,27 @@ class SteadyClock:
 
     Where a time lies more than half a second before the last, another recording begins: its first
     frame comes one frame after the last. A smaller step back is a wrong time.
+
+    Attributes:
+        last_s: The latest time, or `None` where there was none.
     """
 
     def __init__(self, fps: Fraction | None) -> None:
         self._step_s = float(1 / fps) if fps else 1 / 25
         self._offset_s = 0.0
-        self._last_s: float | None = None
+        self.last_s: float | None = None
 
     def steady(self, seconds: float | None) -> float | None:
         """The time of the next frame, from what its file says."""
         if seconds is None:
             return None
         seconds += self._offset_s
-        if self._last_s is not None:
-            if seconds < self._last_s - _RESTART_S:
-                self._offset_s += self._last_s + self._step_s - seconds
-                seconds = self._last_s + self._step_s
-            seconds = max(seconds, self._last_s)
-        self._last_s = seconds
+        if self.last_s is not None:
+            if seconds < self.last_s - _RESTART_S:
+                self._offset_s += self.last_s + self._step_s - seconds
+                seconds = self.last_s + self._step_s
+            seconds = max(seconds, self.last_s)
+        self.last_s = seconds
         return seconds
 
 

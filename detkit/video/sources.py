@@ -114,16 +114,22 @@ class VideoSource(FrameSource):
                 image = upright_rgb(picture)
                 self.num_frames += 1
                 yield Frame(image, self.source_id, self.num_frames - 1, pts)
-            self.status = self._verdict(decoder)
+            self.status = self._verdict(decoder, clock.last_s)
         finally:
             self.num_damaged = decoder.num_damaged
             container.close()
 
-    def _verdict(self, decoder: Decoder) -> Status:
-        if decoder.num_damaged and decoder.is_sound_after_damage:
-            return "corrupt"
+    def _verdict(self, decoder: Decoder, last_s: float | None) -> Status:
         expected = self.expected_frames
         is_short = bool(expected) and self.num_frames < (expected or 0) * _WHOLE_SHARE
+        is_at_end = bool(self.fps and self.duration_seconds and last_s is not None) and (
+            (last_s or 0.0) + 1.5 / (self.fps or 1) >= (self.duration_seconds or 0.0)
+        )
+        if decoder.num_damaged and decoder.is_sound_after_damage:
+            return "corrupt"
+        # Matroska skips what it cannot read without a word.
+        if is_short and is_at_end and not decoder.num_damaged:
+            return "corrupt"
         if decoder.num_damaged or is_short or ends_in_a_box(self.path):
             return "truncated"
         return "complete"
