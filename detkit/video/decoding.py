@@ -6,6 +6,8 @@ come from or who reads the pictures.
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Iterator
 from fractions import Fraction
 from typing import Any
@@ -67,18 +69,25 @@ def _is_cover(stream: Any) -> bool:
 class Decoder:
     """The decoded pictures of one pass, and what was wrong on the way.
 
+    Args:
+        container: Opened by PyAV.
+        stream: One of its.
+        read_timeout_s: After so long without a packet, the time-out that the container has, there
+            is none to come. FFmpeg may still give what it had kept back, and then waits again.
+
     Attributes:
         num_damaged: Packets or pictures that did not decode cleanly.
         is_sound_after_damage: Whether more packets came after the damage.
         end: What ended the pass, if it was an error.
     """
 
-    def __init__(self, container: Any, stream: Any) -> None:
+    def __init__(self, container: Any, stream: Any, *, read_timeout_s: float = math.inf) -> None:
         self.num_damaged = 0
         self.is_sound_after_damage = False
         self.end: Exception | None = None
         self._container = container
         self._stream = stream
+        self._read_timeout_s = read_timeout_s
 
     def __iter__(self) -> Iterator[Any]:
         for packet in self._packets():
@@ -99,14 +108,20 @@ class Decoder:
             yield picture
 
     def _packets(self) -> Iterator[Any]:
+        asked_at = time.monotonic()
         try:
             for packet in self._container.demux(self._stream):
+                is_last = time.monotonic() - asked_at >= self._read_timeout_s
                 # A file that was cut ends with a damaged packet and the empty one that flushes.
                 if packet.is_corrupt:
                     self.num_damaged += 1
                 elif self.num_damaged and packet.size:
                     self.is_sound_after_damage = True
                 yield packet
+                if is_last:
+                    self.end = TimeoutError("no more data within the time-out")
+                    return
+                asked_at = time.monotonic()
         except _damage() as error:
             # Nothing after this point can be found; trying again would fail again.
             self.num_damaged += 1

@@ -128,7 +128,7 @@ class StreamSource(LiveSource):
         else:
             stream = choose_stream(container, is_live=True)
             if stream is not None:
-                return StreamConnection(container, stream)
+                return StreamConnection(container, stream, self._timeouts[1])
             container.close()
             why = "it holds no video, only sound or data"
         # Out here no error hangs on to FFmpeg's, which names the address with its password.
@@ -138,9 +138,9 @@ class StreamSource(LiveSource):
 class StreamConnection:
     """See `Connection`."""
 
-    def __init__(self, container: Any, stream: Any) -> None:
+    def __init__(self, container: Any, stream: Any, read_timeout_s: float) -> None:
         self._container = container
-        self._decoder = Decoder(container, stream)
+        self._decoder = Decoder(container, stream, read_timeout_s=read_timeout_s)
         rate = stream.average_rate or stream.guessed_rate
         self.fps = Fraction(rate) if rate else None
         self.end = ""

@@ -145,3 +145,14 @@ def test_other_endings_and_places_are_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(VideoWriteError, match="cannot be written"):
         open_table(tmp_path / "file" / "t.csv")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs the device /dev/full of Linux")
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet", ".json", ".txt"])
+def test_a_full_disk_is_told(tmp_path: Path, suffix: str) -> None:
+    (tmp_path / f"boxes.partial{suffix}").symlink_to("/dev/full")
+    with pytest.raises(VideoWriteError, match=rf"boxes\{suffix}: cannot be written .*No space"):  # noqa: SIM117
+        with open_table(tmp_path / f"boxes{suffix}") as table:
+            for index in range(2_000):
+                table.write(RESULT, source="a.mp4", frame_index=index)
+    assert [path.name for path in tmp_path.iterdir()] == [f"boxes.partial{suffix}"]
