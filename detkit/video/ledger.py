@@ -60,7 +60,7 @@ class _Ended:
         is_reserved: Take the memory of all at once, so that it stays the same from then on.
     """
 
-    _FORM = struct.Struct("<qddddB")
+    _FORM = struct.Struct("<dddddB")
     _ENDS: tuple[tuple[Fate, DropReason | None], ...] = (
         ("detected", None),
         ("failed", None),
@@ -94,7 +94,7 @@ class _Ended:
             )
             fate, reason = self._ENDS[end]
             known = (_or_none(pts_s), captured_s, fate, reason)
-            yield LedgerEntry(index, *known, _or_none(age_s), _or_none(latency_s))
+            yield LedgerEntry(int(index), *known, _or_none(age_s), _or_none(latency_s))
 
 
 def _or_none(seconds: float) -> float | None:
