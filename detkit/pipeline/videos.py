@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, get_args
 
+from detkit.api.arguments import at_least_one
 from detkit.api.unfinished import MAX_KEPT
 from detkit.pipeline.opening import VideoInput, open_source
 from detkit.pipeline.tracking import TrackSettings, make_tracks
@@ -79,9 +80,9 @@ def detect_video(
             cannot be opened.
         SourceError: If the source is nothing that can be read.
         StreamLostError: While iterating, if a live source broke off and stays away.
-        ValueError: If `stride` is below 1 or `policy` is unknown.
-        UnsupportedSettingError: If `max_frames` or `max_seconds` is not above 0; while iterating,
-            if `max_seconds` is given and the frames have no times.
+        ValueError: If `stride` is no whole number from 1 or `policy` is unknown.
+        UnsupportedSettingError: If `max_frames` is no whole number above 0 or `max_seconds` is
+            not above 0; while iterating, if `max_seconds` is given and the frames have no times.
         MissingPackageError: If `track` is asked for and the extra `track` is not installed.
 
     Example:
@@ -89,8 +90,7 @@ def detect_video(
         ...     async for frame, result in detect_video(detector, "clip.mp4"):
         ...         print(frame.pts_seconds, len(result))
     """
-    if stride < 1:
-        raise ValueError(f"stride must be at least 1, got {stride}")
+    stride = at_least_one(stride, "stride")
     if policy not in (None, *get_args(Keep)):
         raise ValueError(f'policy must be "every" or "latest", got {policy!r}')
     limits = Limits(max_frames, max_seconds)

@@ -31,6 +31,8 @@ _MAX_PIXELS = (
 # Broadcast practice, browsers and players: HD without a tag is BT.709, anything smaller BT.601.
 _HD_HEIGHT = 720
 _UNSPECIFIED = 2
+
+# A time that lies so far back is another recording's, and not a wrong one.
 _RESTART_S = 0.5
 
 _TURNS = {

@@ -117,6 +117,13 @@ def test_limits_that_make_no_sense(detector: AsyncDetector, clip: Path) -> None:
             detect_video(detector, clip, max_frames=wrong)
     with pytest.raises(UnsupportedSettingError, match="max_seconds must be above 0, got nan"):
         detect_video(detector, clip, max_seconds=float("nan"))
+    with pytest.raises(
+        UnsupportedSettingError, match=r"max_frames must be a whole number, got 1\.5"
+    ):
+        detect_video(detector, clip, max_frames=1.5)  # type: ignore[arg-type]
+    for stride in (0, -1, 1.5, True):
+        with pytest.raises(ValueError, match="stride must be an integer of at least 1"):
+            detect_video(detector, clip, stride=stride)  # type: ignore[arg-type]
     with pytest.raises(UnsupportedSettingError, match="no times"):
         list(detect_video(detector, [GREY, GREY], max_seconds=1))
 
@@ -134,6 +141,14 @@ def test_the_video_itself_is_refused_as_output(detector: AsyncDetector, clip: Pa
     with pytest.raises(VideoWriteError, match="the video itself"):
         asyncio.run(annotate_video(detector, clip, clip))
     assert clip.read_bytes() == before
+
+
+def test_a_name_that_is_too_long_is_told(
+    detector: AsyncDetector, clip: Path, tmp_path: Path
+) -> None:
+    for source in (clip, [GREY]):
+        with pytest.raises(VideoWriteError, match=r"cannot be written \(File name too long"):
+            asyncio.run(annotate_video(detector, source, tmp_path / f"{'x' * 300}.mp4"))
 
 
 def test_a_long_run_leaves_nothing_behind() -> None:

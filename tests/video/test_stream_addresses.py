@@ -64,6 +64,15 @@ def test_nobody_sends_us_elsewhere(handler: Any) -> None:
         assert hit(canary, handler) == 0
 
 
+def test_a_server_that_speaks_rtsp_leads_to_no_other_protocol() -> None:
+    def leads_away(visit: Visit, canary: Server) -> None:
+        while request := visit.request():
+            visit.reply_rtsp(request, "302 Found", f"Location: {canary.address('http')}")
+
+    with Server(lambda visit: None) as canary:
+        assert hit(canary, leads_away, "rtsp") == 0
+
+
 @pytest.mark.parametrize("handler", [redirects, playlist])
 def test_unless_it_is_asked_for(handler: Any, ts: bytes) -> None:
     def serves(visit: Visit) -> None:
