@@ -39,6 +39,9 @@ ImageSource: TypeAlias = "str | os.PathLike[str] | bytes | bytearray | memoryvie
 MAX_PIXELS = 120_000_000
 # No picture of MAX_PIXELS comes near this; it stops a sparse file from filling memory.
 _MAX_FILE_BYTES = 1 << 30
+# An ordinary progressive JPEG has about 10. Each pass goes through all of the picture's blocks for
+# some 100 bytes of file; libjpeg-turbo's own tests against hostile files end at 500 too.
+_MAX_JPEG_SCANS = 500
 _MAX_NAME_CHARS = 120
 
 _Plugin: TypeAlias = Callable[[BinaryIO], ImageFile]
@@ -187,7 +190,7 @@ def _decode(file: BinaryIO, prepare: Callable[[ImageFile], None], max_pixels: in
     if isinstance(image, TiffImagePlugin.TiffImageFile):
         _check_tiles(image, max_pixels)
     elif isinstance(image, JpegImagePlugin.JpegImageFile):
-        _check_jpeg_is_whole(file)
+        _check_jpeg(file)
     prepare(image)
     image.load()
     return _oriented(_rgb(image), orientation_of(image))
@@ -227,17 +230,20 @@ def _check_tiles(image: TiffImagePlugin.TiffImageFile, max_pixels: int) -> None:
     _check_size((width, height), max_pixels)
 
 
-def _check_jpeg_is_whole(file: BinaryIO) -> None:
-    """Look for the end marker: libjpeg fills what is missing with grey and says nothing."""
+def _check_jpeg(file: BinaryIO) -> None:
+    """Count scans and look for the end marker: libjpeg fills what is missing with grey."""
     position = file.tell()
     file.seek(0)
     data = file.read()
     file.seek(position)
-    at = 2
+    at, num_scans = 2, 0
     while match := _JPEG_MARKER.search(data, at):
         marker = data[match.start() + 1]
         if marker == 0xD9:
             return
+        num_scans += marker == 0xDA
+        if num_scans > _MAX_JPEG_SCANS:
+            raise _Refused(f"more than {_MAX_JPEG_SCANS} scans: a JPEG made to take for ever")
         # Every other marker opens a segment that begins with its own length.
         at = match.end() + int.from_bytes(data[match.end() : match.end() + 2], "big")
     raise _Refused("truncated or corrupt image: the JPEG has no end")

@@ -118,8 +118,9 @@ def show_report(screen: Console, report: FolderReport) -> None:
         errors = console(stderr=True)
         errors.print(f"[red]{len(report.failed)} of {len(report.outcomes)} inputs failed:[/]")
         for outcome in report.failed:
-            reason = plain(outcome.error or outcome.status)
-            errors.print(f"  {plain(outcome.source)}: {reason}", soft_wrap=True)
+            reason = outcome.error or outcome.status
+            line = reason if repr(outcome.source) in reason else f"{outcome.source}: {reason}"
+            errors.print(f"  {plain(line)}", soft_wrap=True)
 
 
 def plain(text: str) -> str:

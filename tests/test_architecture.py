@@ -29,6 +29,7 @@ FLOORS = (
         "labels",
         "progress",
         "result_arrays",
+        "stored_text",
         "threads",
     },
     {"detection"},

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from image_corpus import BAD, GOOD, HEIGHT, RGB, WIDTH, bombs, run_python
+from image_corpus import BAD, GOOD, HEIGHT, RGB, WIDTH, bombs, jpeg_of_scans, run_python
 from PIL import Image, ImageFile
 
 from detkit.errors import DetkitError, ImageDecodeError
@@ -205,6 +205,12 @@ def test_decompression_bombs_are_refused_at_once_and_without_memory(tmp_path: Pa
         assert outcome == "refused", name
         assert float(seconds) <= 0.2, line
         assert int(extra_kb) <= 64 * 1024, line
+
+
+def test_a_jpeg_of_some_hundred_scans_is_fine() -> None:
+    assert decode_image(jpeg_of_scans((16, 8), 499)).shape == (8, 16, 3)
+    with pytest.raises(ImageDecodeError, match="more than 500 scans"):
+        decode_image(jpeg_of_scans((16, 8), 500))
 
 
 def test_max_pixels_is_the_callers_choice() -> None:

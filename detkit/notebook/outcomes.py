@@ -13,6 +13,7 @@ from typing import Protocol, TypeAlias, runtime_checkable
 from detkit.addresses import without_credentials
 from detkit.errors import DetkitError, ItemFailure, PartialBatchError
 from detkit.results import DetectionResult
+from detkit.stored_text import storable
 
 Outcome: TypeAlias = DetectionResult | ItemFailure
 Outcomes: TypeAlias = (
@@ -100,7 +101,7 @@ def source_list(
         given = list(sources)
         if len(given) != len(outcomes):
             raise ValueError(f"{len(given)} sources were given for {len(outcomes)} images")
-    return [None if s is None else without_credentials(os.fsdecode(s)) for s in given]
+    return [None if s is None else storable(without_credentials(os.fsdecode(s))) for s in given]
 
 
 def _own_source(outcome: Outcome) -> Source:

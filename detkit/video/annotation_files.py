@@ -24,7 +24,7 @@ class CocoSink(TableSink):
     """
 
     def _begin(self) -> None:
-        self._file = self.partial_path.open("w", encoding="utf-8")
+        self._file = self.partial_path.open("w", encoding="utf-8", errors="backslashreplace")
         self._images: list[dict[str, Any]] = []
         self._names: dict[int, str] = {}
         self._file.write('{"annotations": [')

@@ -13,6 +13,7 @@ from typing import Any
 
 from detkit.errors import VideoWriteError
 from detkit.results import DetectionResult
+from detkit.stored_text import cell, storable
 from detkit.video.annotation_files import CocoSink, MotSink
 from detkit.video.table_sink import COLUMNS, TableSink, rows_of
 
@@ -21,7 +22,10 @@ _ROWS_PER_GROUP = 65_536
 
 
 class CsvSink(TableSink):
-    """One row per box. Pixels have two decimals and confidences four; no value is empty text."""
+    """One row per box. Pixels have two decimals and confidences four; no value is empty text.
+
+    A name that a spreadsheet would run as a formula has an apostrophe in front.
+    """
 
     def _begin(self) -> None:
         self._file = self.partial_path.open("w", newline="", encoding="utf-8")
@@ -36,10 +40,11 @@ class CsvSink(TableSink):
         pts_seconds: float | None,
     ) -> None:
         when = "" if pts_seconds is None else f"{pts_seconds:.6f}"
+        name = cell(source)
         for row in rows_of(result):
             box = [f"{row[key]:.2f}" for key in COLUMNS[1:5]]
-            kind = [row["class_id"], row["class_name"], f"{row['confidence']:.4f}"]
-            self._writer.writerow([source, *box, *kind, row["tracker_id"], frame_index, when])
+            kind = [row["class_id"], cell(row["class_name"]), f"{row['confidence']:.4f}"]
+            self._writer.writerow([name, *box, *kind, row["tracker_id"], frame_index, when])
 
     def _end(self) -> None:
         self._file.close()
@@ -49,7 +54,7 @@ class JsonLinesSink(TableSink):
     """One line per image, those without boxes included: `source`, `detections` and so on."""
 
     def _begin(self) -> None:
-        self._file = self.partial_path.open("w", encoding="utf-8")
+        self._file = self.partial_path.open("w", encoding="utf-8", errors="backslashreplace")
 
     def _append(
         self,
@@ -92,7 +97,7 @@ class ParquetSink(TableSink):
         frame_index: int | None,
         pts_seconds: float | None,
     ) -> None:
-        where = {"source": source, "frame_index": frame_index, "pts_seconds": pts_seconds}
+        where = {"source": storable(source), "frame_index": frame_index, "pts_seconds": pts_seconds}
         self._rows.extend({**row, **where} for row in rows_of(result))
         if len(self._rows) >= _ROWS_PER_GROUP:
             self._flush()

@@ -87,6 +87,11 @@ def test_malformed_class_names_are_refused(names, num):
         class_names_from(names, num)
 
 
+def test_a_name_that_no_file_can_hold_is_spelt_out():
+    names = parse_metadata({"names": r"{0: 'a\ud800'}"})["names"]
+    assert class_names_from(names) == {0: r"a\ud800"}
+
+
 def test_stride_and_size():
     assert stride_from(None) == 32
     assert stride_from([8, 16, 64]) == 64
