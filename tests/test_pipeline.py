@@ -9,6 +9,7 @@ import json
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -534,6 +535,13 @@ def test_exact_decoding_when_asked_or_when_the_image_is_kept(
     assert record.result.metadata["image_hw"] == (360, 480)
     if record.image is not None:
         assert record.image.shape == (360, 480, 3)
+
+
+def test_a_detector_that_is_not_wrapped_is_told_how(tmp_path: Path) -> None:
+    bare: Any = FakeDetector()
+    for detect in (detect_images, detect_video):
+        with pytest.raises(TypeError, match=r"got FakeDetector: write AsyncDetector\(detector\)"):
+            detect(bare, tmp_path)
 
 
 @pytest.mark.parametrize("answer", [None, "nonsense", (1, 2, 3)])

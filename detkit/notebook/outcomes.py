@@ -6,6 +6,7 @@ only; never a table or a picture.
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import AsyncIterable, Iterable, Mapping, Sequence
 from typing import Protocol, TypeAlias, runtime_checkable
@@ -84,7 +85,8 @@ def _checked(entry: object, index: int) -> Outcome:
         return _checked(entry[-1], index)  # a frame and its outcome
     if isinstance(entry, Record):
         return _checked(entry.failure if entry.failure is not None else entry.result, index)
-    raise TypeError(_WANTED + type(entry).__name__)
+    hint = ": await it first" if inspect.isawaitable(entry) else ""
+    raise TypeError(_WANTED + type(entry).__name__ + hint)
 
 
 def source_list(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, get_args
 
+from detkit.api.arguments import wrapped
 from detkit.pipeline.opening import VideoInput, open_source
 from detkit.pipeline.tracking import TrackSettings, make_tracks
 from detkit.pipeline.video_run import Limits, VideoRun
@@ -84,6 +85,7 @@ def detect_video(
         ...     async for frame, result in detect_video(detector, "clip.mp4"):
         ...         print(frame.pts_seconds, len(result))
     """
+    wrapped(detector)
     if stride < 1:
         raise ValueError(f"stride must be at least 1, got {stride}")
     if policy not in (None, *get_args(Keep)):

@@ -62,8 +62,15 @@ def replacing(path: Path) -> Iterator[Path]:
     """
     partial = partial_name(path)
     with write_errors(path):
+        unlink_link(partial)
         yield partial
         partial.replace(path)
+
+
+def unlink_link(partial: Path) -> None:
+    """A link that a folder of a stranger has under this name would lead what is written away."""
+    if partial.is_symlink():
+        partial.unlink()
 
 
 class Sink(ABC):
@@ -98,6 +105,7 @@ class Sink(ABC):
         Raises:
             VideoWriteError: If another sink writes to it.
         """
+        unlink_link(self.partial_path)
         if fcntl is None:
             return
         is_folder = self.partial_path.is_dir()

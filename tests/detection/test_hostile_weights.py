@@ -131,6 +131,13 @@ def test_no_models(tmp_path, suffix, content):
     refused(path)
 
 
+def test_a_picture_named_as_weights_is_not_said_to_hold_code(tmp_path):
+    path = tmp_path / "photo.pt"
+    path.write_bytes(b"\xff\xd8\xff\xe0" + bytes(5000))
+    assert "photo.pt is damaged or no checkpoint" in (message := refused(path))
+    assert "trust_weights" not in message
+
+
 def test_random_bytes(tmp_path):
     rng = np.random.default_rng(5)
     for suffix in (".pt", ".onnx", ".xml"):
