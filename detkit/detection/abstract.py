@@ -44,7 +44,9 @@ class DetectionSettings:
         for name in ("confidence_threshold", "iou_threshold"):
             value = getattr(self, name)
             # Written so that NaN fails as well.
-            if value is not None and not (isinstance(value, (int, float, np.number)) and 0 <= value <= 1):
+            if value is None:
+                continue
+            if not (isinstance(value, (int, float, np.number)) and 0 <= value <= 1):
                 raise UnsupportedSettingError(f"{name} must lie in [0, 1], got {value!r}")
         most = self.max_detections
         if most is not None and not (isinstance(most, (int, np.integer)) and most >= 1):
