@@ -32,6 +32,7 @@ from PIL.ImageFile import ImageFile
 from detkit.addresses import is_url, without_credentials
 from detkit.errors import ImageDecodeError
 from detkit.images import RGBImage
+from detkit.jpeg_markers import jpeg_problem
 
 ImageSource: TypeAlias = "str | os.PathLike[str] | bytes | bytearray | memoryview"
 
@@ -39,9 +40,6 @@ ImageSource: TypeAlias = "str | os.PathLike[str] | bytes | bytearray | memoryvie
 MAX_PIXELS = 120_000_000
 # No picture of MAX_PIXELS comes near this; it stops a sparse file from filling memory.
 _MAX_FILE_BYTES = 1 << 30
-# An ordinary progressive JPEG has about 10. Each pass goes through all of the picture's blocks for
-# some 100 bytes of file; libjpeg-turbo's own tests against hostile files end at 500 too.
-_MAX_JPEG_SCANS = 500
 _MAX_NAME_CHARS = 120
 
 _Plugin: TypeAlias = Callable[[BinaryIO], ImageFile]
@@ -60,9 +58,6 @@ _ORIENTATION_TAG = 0x0112
 TURNED, MIRRORED_X, MIRRORED_Y = (5, 6, 7, 8), (2, 3, 6, 7), (3, 4, 7, 8)
 _PHOTOMETRIC_TAG = 262
 _TILE_TAGS = (322, 323)
-
-# A marker inside or after JPEG scan data: anything but a stuffed zero, a restart or a fill byte.
-_JPEG_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 
 
 def decode_image(source: ImageSource, *, max_pixels: int = MAX_PIXELS) -> RGBImage:
@@ -190,7 +185,11 @@ def _decode(file: BinaryIO, prepare: Callable[[ImageFile], None], max_pixels: in
     if isinstance(image, TiffImagePlugin.TiffImageFile):
         _check_tiles(image, max_pixels)
     elif isinstance(image, JpegImagePlugin.JpegImageFile):
-        _check_jpeg(file)
+        position = file.tell()
+        file.seek(0)
+        if problem := jpeg_problem(file):
+            raise _Refused(problem)
+        file.seek(position)
     prepare(image)
     image.load()
     return _oriented(_rgb(image), orientation_of(image))
@@ -228,25 +227,6 @@ def _check_tiles(image: TiffImagePlugin.TiffImageFile, max_pixels: int) -> None:
     # A small picture may declare one huge tile, which libtiff would reserve whole.
     width, height = (int(image.tag_v2.get(tag, 1)) for tag in _TILE_TAGS)
     _check_size((width, height), max_pixels)
-
-
-def _check_jpeg(file: BinaryIO) -> None:
-    """Count scans and look for the end marker: libjpeg fills what is missing with grey."""
-    position = file.tell()
-    file.seek(0)
-    data = file.read()
-    file.seek(position)
-    at, num_scans = 2, 0
-    while match := _JPEG_MARKER.search(data, at):
-        marker = data[match.start() + 1]
-        if marker == 0xD9:
-            return
-        num_scans += marker == 0xDA
-        if num_scans > _MAX_JPEG_SCANS:
-            raise _Refused(f"more than {_MAX_JPEG_SCANS} scans: a JPEG made to take for ever")
-        # Every other marker opens a segment that begins with its own length.
-        at = match.end() + int.from_bytes(data[match.end() : match.end() + 2], "big")
-    raise _Refused("truncated or corrupt image: the JPEG has no end")
 
 
 def _rgb(image: ImageFile) -> RGBImage:

@@ -23,6 +23,7 @@ FLOORS = (
         "results",
         "images",
         "image_files",
+        "jpeg_markers",
         "scaled_decode",
         "boxes",
         "drawing",
