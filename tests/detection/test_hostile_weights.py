@@ -128,7 +128,7 @@ def test_no_models(tmp_path, suffix, content):
     path = tmp_path / f"m{suffix}"
     path.write_bytes(content)
     path.with_suffix(".bin").write_bytes(b"")
-    refused(path)
+    assert "trust_weights" not in refused(path, trust_weights=suffix == ".torchscript")
 
 
 def test_a_picture_named_as_weights_is_not_said_to_hold_code(tmp_path):
@@ -171,6 +171,26 @@ def test_renamed_formats(tmp_path, tiny_pt, tiny_onnx):
         path = tmp_path / f"renamed{suffix}"
         path.write_bytes(source.read_bytes())
         refused(path)
+
+
+def test_a_torchscript_program_writes_nothing_unless_it_is_trusted(tmp_path, canary):
+    import torch
+
+    class Program(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.path = str(canary)
+
+        def forward(self, x):
+            torch.save(x, self.path)
+            return torch.zeros(1, 84, 8400)
+
+    path = tmp_path / "program.torchscript"
+    torch.jit.script(Program()).save(path)
+    assert "trust_weights" in refused(path)
+    assert not canary.exists()
+    YOLOv8Detector().load_model(path, trust_weights=True)
+    assert canary.exists()
 
 
 def test_torchscript_with_the_wrong_suffix(tmp_path):
