@@ -182,7 +182,7 @@ def test_a_torchscript_program_writes_nothing_unless_it_is_trusted(tmp_path, can
             self.path = str(canary)
 
         def forward(self, x):
-            torch.save(x, self.path)
+            torch.ops.aten.save(x, self.path)
             return torch.zeros(1, 84, 8400)
 
     path = tmp_path / "program.torchscript"
