@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from abc import abstractmethod
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from detkit.results import DetectionResult
 from detkit.video.writing import Sink, write_errors
@@ -27,6 +27,14 @@ COLUMNS = (
     "frame_index",
     "pts_seconds",
 )
+
+
+class Place(NamedTuple):
+    """Where a result comes from: an image, or a frame of a video."""
+
+    source: str
+    frame_index: int | None
+    pts_seconds: float | None
 
 
 class TableSink(Sink):
@@ -76,7 +84,7 @@ class TableSink(Sink):
         """
         self._check_open()
         with write_errors(self.path):
-            self._append(result, source, frame_index, pts_seconds)
+            self._append(result, Place(source, frame_index, pts_seconds))
         self.num_rows += len(result)
 
     @abstractmethod
@@ -84,13 +92,7 @@ class TableSink(Sink):
         """Create the partial file."""
 
     @abstractmethod
-    def _append(
-        self,
-        result: DetectionResult,
-        source: str,
-        frame_index: int | None,
-        pts_seconds: float | None,
-    ) -> None:
+    def _append(self, result: DetectionResult, place: Place) -> None:
         """Write one image's boxes."""
 
     @abstractmethod

@@ -15,7 +15,7 @@ from detkit.errors import VideoWriteError
 from detkit.results import DetectionResult
 from detkit.stored_text import cell, storable
 from detkit.video.annotation_files import CocoSink, MotSink
-from detkit.video.table_sink import COLUMNS, TableSink, rows_of
+from detkit.video.table_sink import COLUMNS, Place, TableSink, rows_of
 
 # Rows in memory before a Parquet row group is written: some 10 MB.
 _ROWS_PER_GROUP = 65_536
@@ -32,19 +32,13 @@ class CsvSink(TableSink):
         self._writer = csv.writer(self._file)
         self._writer.writerow(COLUMNS)
 
-    def _append(
-        self,
-        result: DetectionResult,
-        source: str,
-        frame_index: int | None,
-        pts_seconds: float | None,
-    ) -> None:
-        when = "" if pts_seconds is None else f"{pts_seconds:.6f}"
-        name = cell(source)
+    def _append(self, result: DetectionResult, place: Place) -> None:
+        name = cell(place.source)
+        when = "" if place.pts_seconds is None else f"{place.pts_seconds:.6f}"
         for row in rows_of(result):
             box = [f"{row[key]:.2f}" for key in COLUMNS[1:5]]
             kind = [row["class_id"], cell(row["class_name"]), f"{row['confidence']:.4f}"]
-            self._writer.writerow([name, *box, *kind, row["tracker_id"], frame_index, when])
+            self._writer.writerow([name, *box, *kind, row["tracker_id"], place.frame_index, when])
 
     def _end(self) -> None:
         self._file.close()
@@ -56,17 +50,9 @@ class JsonLinesSink(TableSink):
     def _begin(self) -> None:
         self._file = self.partial_path.open("w", encoding="utf-8", errors="backslashreplace")
 
-    def _append(
-        self,
-        result: DetectionResult,
-        source: str,
-        frame_index: int | None,
-        pts_seconds: float | None,
-    ) -> None:
+    def _append(self, result: DetectionResult, place: Place) -> None:
         line = {
-            "source": source,
-            "frame_index": frame_index,
-            "pts_seconds": pts_seconds,
+            **place._asdict(),
             "image_hw": result.metadata.get("image_hw"),
             "detections": list(rows_of(result)),
         }
@@ -90,14 +76,8 @@ class ParquetSink(TableSink):
         self._writer = pq.ParquetWriter(str(self.partial_path), self._schema, compression="zstd")
         self._rows: list[dict[str, Any]] = []
 
-    def _append(
-        self,
-        result: DetectionResult,
-        source: str,
-        frame_index: int | None,
-        pts_seconds: float | None,
-    ) -> None:
-        where = {"source": storable(source), "frame_index": frame_index, "pts_seconds": pts_seconds}
+    def _append(self, result: DetectionResult, place: Place) -> None:
+        where = {**place._asdict(), "source": storable(place.source)}
         self._rows.extend({**row, **where} for row in rows_of(result))
         if len(self._rows) >= _ROWS_PER_GROUP:
             self._flush()
