@@ -109,7 +109,8 @@ class Sink(ABC):
         if fcntl is None:
             return
         is_folder = self.partial_path.is_dir()
-        lock = os.open(self.partial_path, os.O_RDONLY if is_folder else os.O_RDWR | os.O_CREAT)
+        flags = os.O_RDONLY if is_folder else os.O_RDWR | os.O_CREAT
+        lock = os.open(self.partial_path, flags, 0o666)  # no file of results is a program
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:

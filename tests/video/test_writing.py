@@ -52,6 +52,14 @@ def test_it_is_partial_until_it_is_closed(make: Callable[[Path], Sink], tmp_path
     assert not sink.partial_path.exists()
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such bits")
+@SINKS
+def test_no_file_of_results_is_a_program(make: Callable[[Path], Sink], tmp_path: Path) -> None:
+    make(tmp_path).close()
+    for path in tmp_path.rglob("*"):
+        assert path.is_dir() or not path.stat().st_mode & 0o111, path
+
+
 @SINKS
 def test_an_error_leaves_what_was_written(make: Callable[[Path], Sink], tmp_path: Path) -> None:
     with pytest.raises(KeyError), make(tmp_path) as sink:
