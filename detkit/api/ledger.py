@@ -33,7 +33,7 @@ from detkit.errors import (
 )
 from detkit.images import RGBImage
 
-WAITING, TAKEN, RUNNING, SETTLED = range(4)
+WAITING, TAKEN, SETTLED = range(3)
 
 
 class Item(ImageItem):
@@ -165,7 +165,6 @@ class Ledger:
         with self._lock:
             for item in items:
                 if item.state != SETTLED and item.image is not None:
-                    item.state = RUNNING
                     # Whose caller gives up from here on loses its image; the call goes on.
                     wanted.append((item, item.image))
             if wanted:
