@@ -41,6 +41,7 @@ MAX_PIXELS = 120_000_000
 # No picture of MAX_PIXELS comes near this; it stops a sparse file from filling memory.
 _MAX_FILE_BYTES = 1 << 30
 _MAX_NAME_CHARS = 120
+_PIXELS_AT_ONCE = 1 << 20
 
 _Plugin: TypeAlias = Callable[[BinaryIO], ImageFile]
 _FORMATS: tuple[tuple[re.Pattern[bytes], _Plugin], ...] = (
@@ -237,7 +238,7 @@ def _rgb(image: ImageFile) -> RGBImage:
     if image.mode in {"I", "F"}:
         raise _Refused("32-bit pixels have no defined brightness: scale the image to 8 bits first")
     if "transparency" in image.info or image.mode in {"RGBA", "RGBa", "LA", "La", "PA"}:
-        return _over_white(np.asarray(image.convert("RGBA")))
+        return _over_white(image)
     return np.array(image.convert("RGB"))
 
 
@@ -248,10 +249,18 @@ def _rgb_from_16_bit(image: ImageFile) -> RGBImage:
     return np.repeat(grey[:, :, None], 3, axis=2)
 
 
-def _over_white(rgba: npt.NDArray[np.uint8]) -> RGBImage:
-    alpha = rgba[:, :, 3:].astype(np.uint16)
-    mixed = rgba[:, :, :3] * alpha + 255 * (255 - alpha)
-    return ((mixed + 127) // 255).astype(np.uint8)
+def _over_white(image: ImageFile) -> RGBImage:
+    """In bands: a pixel takes some 20 bytes on its way, and 500 kB may hold 120 million of them."""
+    width, height = image.size
+    pixels = np.empty((height, width, 3), np.uint8)
+    step = max(1, _PIXELS_AT_ONCE // width)
+    for top in range(0, height, step):
+        box = (0, top, width, min(top + step, height))
+        rgba: npt.NDArray[np.uint8] = np.asarray(image.crop(box).convert("RGBA"))
+        alpha = rgba[:, :, 3:].astype(np.uint16)
+        mixed = rgba[:, :, :3] * alpha + 255 * (255 - alpha)
+        pixels[top : top + step] = (mixed + 127) // 255
+    return pixels
 
 
 def orientation_of(image: ImageFile) -> int:
