@@ -6,6 +6,7 @@ import asyncio
 import csv
 import itertools
 import json
+import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -96,6 +97,28 @@ def test_what_stands_for_nothing_is_told(tmp_path: Path) -> None:
 def test_a_file_with_a_pattern_in_its_name_is_a_file(tmp_path: Path) -> None:
     save(tmp_path / "a[1].png", 1)
     assert [p.name for p in find_files(tmp_path / "a[1].png")] == ["a[1].png"]
+
+
+def test_a_folder_that_cannot_be_read_is_not_taken_for_an_empty_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, detector: AsyncDetector
+) -> None:
+    save(tmp_path / "a.png", 1)
+    save(tmp_path / "locked" / "b.png", 2)
+    scandir = os.scandir
+
+    def refuse(path: str) -> object:
+        if Path(path).name == "locked":
+            raise PermissionError(13, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    good, bad = detect_images(detector, tmp_path)
+    assert number(good) == 1
+    assert bad.failure is not None
+    assert bad.source == str(tmp_path / "locked")
+    (alone,) = detect_images(detector, tmp_path / "locked")
+    assert alone.failure is not None
+    assert "no file of a known kind" not in str(alone.failure.exception)
 
 
 def test_a_link_in_a_circle_ends(tmp_path: Path) -> None:

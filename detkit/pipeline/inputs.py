@@ -34,7 +34,8 @@ def find_files(
         exclude: A folder to leave out, such as the one that results are written to.
 
     Yields:
-        Paths, sorted by name within each folder, files before subfolders.
+        Paths, sorted by name within each folder, files before subfolders; in the end, subfolders
+        that cannot be read.
 
     Raises:
         SourceError: If a folder or pattern holds no such file.
@@ -108,7 +109,8 @@ def num_files(source: str | os.PathLike[str], exclude: str | os.PathLike[str] | 
 
 
 def _in_folder(folder: Path, wanted: frozenset[str], exclude: Path | None) -> Iterator[Path]:
-    for where, folders, names in os.walk(folder):
+    unread: list[OSError] = []
+    for where, folders, names in os.walk(folder, onerror=unread.append):
         here = Path(where)
         folders[:] = sorted(
             name
@@ -118,6 +120,8 @@ def _in_folder(folder: Path, wanted: frozenset[str], exclude: Path | None) -> It
         for name in sorted(names):
             if not name.startswith(".") and Path(name).suffix.lower() in wanted:
                 yield here / name
+    # Whoever opens one of these is told why; nobody shall think that it was empty.
+    yield from (Path(error.filename) for error in unread)
 
 
 def _in_pattern(pattern: str, exclude: Path | None) -> Iterator[Path]:
