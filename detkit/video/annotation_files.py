@@ -11,7 +11,7 @@ from typing import Any
 
 from detkit.errors import VideoWriteError
 from detkit.results import DetectionResult
-from detkit.video.table_sink import Place, TableSink, rows_of
+from detkit.video.table_sink import Place, TableSink, rows_of, size_hw
 
 
 class CocoSink(TableSink):
@@ -30,7 +30,7 @@ class CocoSink(TableSink):
         self._file.write('{"annotations": [')
 
     def _append(self, result: DetectionResult, place: Place) -> None:
-        height, width = result.metadata.get("image_hw") or (None, None)
+        height, width = size_hw(result) or (None, None)
         image_id = len(self._images) + 1
         image = {"id": image_id, "file_name": place.source, "width": width, "height": height}
         if place.frame_index is not None:

@@ -15,7 +15,7 @@ from detkit.errors import VideoWriteError
 from detkit.results import DetectionResult
 from detkit.stored_text import cell, storable
 from detkit.video.annotation_files import CocoSink, MotSink
-from detkit.video.table_sink import COLUMNS, Place, TableSink, rows_of
+from detkit.video.table_sink import COLUMNS, Place, TableSink, rows_of, size_hw
 
 # Rows in memory before a Parquet row group is written: some 10 MB.
 _ROWS_PER_GROUP = 65_536
@@ -53,7 +53,7 @@ class JsonLinesSink(TableSink):
     def _append(self, result: DetectionResult, place: Place) -> None:
         line = {
             **place._asdict(),
-            "image_hw": result.metadata.get("image_hw"),
+            "image_hw": size_hw(result),
             "detections": list(rows_of(result)),
         }
         self._file.write(json.dumps(line, ensure_ascii=False) + "\n")

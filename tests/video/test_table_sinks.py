@@ -53,6 +53,23 @@ def test_a_name_that_is_no_unicode_costs_no_table(tmp_path: Path, suffix: str) -
         assert json.loads(text)["source"] == name
 
 
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet", ".json"])
+def test_numbers_of_numpy_are_numbers_and_nan_is_no_time(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"t{suffix}"
+    result = RESULT.with_metadata(image_hw=tuple(np.array([48, 64])))
+    with open_table(path) as table:
+        table.write(result, source="a.mp4", frame_index=np.int64(4), pts_seconds=float("nan"))  # type: ignore[arg-type]
+    if suffix == ".parquet":
+        row = pq.read_table(path).to_pylist()[0]
+        assert (row["frame_index"], row["pts_seconds"]) == (4, None)
+        return
+    text = path.read_text(encoding="utf-8")
+    assert "nan" not in text.casefold()
+    if suffix == ".jsonl":
+        line = json.loads(text)
+        assert (line["frame_index"], line["pts_seconds"], line["image_hw"]) == (4, None, [48, 64])
+
+
 def test_csv_holds_no_formula(tmp_path: Path) -> None:
     result = DetectionResult([[1, 2, 3, 4]], [0.5], [0], {"class_names": {0: "=1+1"}})
     with open_table(tmp_path / "t.csv") as table:
