@@ -108,7 +108,7 @@ def show_report(screen: Console, report: FolderReport) -> None:
         for name, num in report.detections_by_class.most_common(_MAX_LISTED):
             table.add_row(plain(name), str(num))
         screen.print(table)
-    else:
+    elif report.num_pictures:  # otherwise nobody looked
         screen.print("Nothing was found.")
     rate = report.num_pictures / report.elapsed_s if report.elapsed_s else 0.0
     screen.print(

@@ -81,6 +81,7 @@ def test_many_failures_do_not_flood_the_terminal(tmp_path: Path) -> None:
         (tmp_path / f"{number:02}.png").write_bytes(b"no image")
     done = runner.invoke(cli.app, ["detect", str(tmp_path), "--out", str(tmp_path / "out")])
     assert "30 of 30 inputs failed" in done.output
+    assert "Nothing was found" not in done.output
     assert done.output.count("ImageDecodeError") == 20
     assert done.output.count("19.png") == 1
     assert "and 10 more, all in images.csv" in done.output
