@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, get_args
 
-from detkit.api.arguments import at_least_one
+from detkit.api.arguments import at_least_one, wrapped
 from detkit.api.unfinished import MAX_KEPT
 from detkit.pipeline.opening import VideoInput, open_source
 from detkit.pipeline.tracking import TrackSettings, make_tracks
@@ -90,6 +90,7 @@ def detect_video(
         ...     async for frame, result in detect_video(detector, "clip.mp4"):
         ...         print(frame.pts_seconds, len(result))
     """
+    wrapped(detector)
     stride = at_least_one(stride, "stride")
     if policy not in (None, *get_args(Keep)):
         raise ValueError(f'policy must be "every" or "latest", got {policy!r}')

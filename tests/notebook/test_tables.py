@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import pickle
 import time
@@ -110,6 +111,10 @@ def test_records_of_detect_images_are_accepted() -> None:
 def test_what_is_no_result_is_named() -> None:
     with pytest.raises(TypeError, match="got a ValueError"):
         to_dataframe([TWO, ValueError()])  # type: ignore[list-item]
+    future: asyncio.Future[None] = asyncio.Future(loop=asyncio.new_event_loop())
+    with pytest.raises(TypeError, match="got a Future: await it first"):
+        to_dataframe([future])  # type: ignore[list-item]
+    future.get_loop().close()
     with pytest.raises(ValueError, match="2 sources were given for 1 images"):
         to_dataframe([TWO], ["a", "b"])
 

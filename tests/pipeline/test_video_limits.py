@@ -8,12 +8,12 @@ import threading
 import tracemalloc
 from collections.abc import Iterator
 from contextlib import aclosing
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from told_camera import Timed, ToldCamera
 
 from detkit import AsyncDetector
 from detkit.errors import UnsupportedSettingError, VideoWriteError
@@ -69,43 +69,17 @@ def test_so_many_seconds_of_a_file(detector: AsyncDetector, clip: Path, style: s
     assert indices(detect_video(detector, clip, max_seconds=9), style) == list(range(50))
 
 
-class Silent(LiveSource):
-    """A camera that gives one picture and then none until it is closed."""
-
-    def __init__(self) -> None:
-        super().__init__("silent", reconnect=None)
-        self.closed = threading.Event()
-
-    def connect(self) -> Silent.Connection:
-        return Silent.Connection(self)
-
-    def close(self) -> None:
-        super().close()
-        self.closed.set()
-
-    class Connection:
-        fps: Fraction | None = None
-        is_finite = False
-        expected_frames: int | None = None
-        end = ""
-        num_damaged = 0
-
-        def __init__(self, camera: Silent) -> None:
-            self._camera = camera
-
-        def pictures(self) -> Iterator[tuple[Any, float | None]]:
-            yield GREY, None
-            assert self._camera.closed.wait(30)
-
-        def close(self) -> None:
-            """Nothing is held."""
+def silent(camera: ToldCamera) -> Iterator[Timed]:
+    """One picture and then none until it is closed."""
+    yield GREY, None
+    assert camera.closed.wait(30)
 
 
 @pytest.mark.parametrize("style", ["sync", "async"])
 def test_a_live_source_ends_in_time_though_no_frame_comes(
     detector: AsyncDetector, style: str
 ) -> None:
-    source = Silent()
+    source = ToldCamera(silent)
     run = detect_video(detector, source, max_seconds=0.2)
     assert indices(run, style) == [0]
     assert source.closed.is_set()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +37,47 @@ def fill(path: Path) -> None:
         assert table.num_rows == 4
         assert not path.exists()
     assert [p.name for p in path.parent.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet", ".json"])
+def test_a_name_that_is_no_unicode_costs_no_table(tmp_path: Path, suffix: str) -> None:
+    name = os.fsdecode(b"caf\xe9.jpg")
+    path = tmp_path / f"t{suffix}"
+    with open_table(path) as table:
+        table.write(RESULT, source=name)
+    if suffix == ".parquet":
+        assert pq.read_table(path).to_pylist()[0]["source"] == r"caf\udce9.jpg"
+        return
+    text = path.read_text(encoding="utf-8")
+    assert r"caf\udce9.jpg" in text
+    if suffix == ".jsonl":
+        assert json.loads(text)["source"] == name
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet", ".json"])
+def test_numbers_of_numpy_are_numbers_and_nan_is_no_time(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"t{suffix}"
+    result = RESULT.with_metadata(image_hw=tuple(np.array([48, 64])))
+    with open_table(path) as table:
+        table.write(result, source="a.mp4", frame_index=np.int64(4), pts_seconds=float("nan"))  # type: ignore[arg-type]
+    if suffix == ".parquet":
+        row = pq.read_table(path).to_pylist()[0]
+        assert (row["frame_index"], row["pts_seconds"]) == (4, None)
+        return
+    text = path.read_text(encoding="utf-8")
+    assert "nan" not in text.casefold()
+    if suffix == ".jsonl":
+        line = json.loads(text)
+        assert (line["frame_index"], line["pts_seconds"], line["image_hw"]) == (4, None, [48, 64])
+
+
+def test_csv_holds_no_formula(tmp_path: Path) -> None:
+    result = DetectionResult([[1, 2, 3, 4]], [0.5], [0], {"class_names": {0: "=1+1"}})
+    with open_table(tmp_path / "t.csv") as table:
+        table.write(result, source="@SUM(1+1)|cmd.jpg")
+    with (tmp_path / "t.csv").open(newline="", encoding="utf-8") as file:
+        row = list(csv.reader(file))[1]
+    assert (row[0], row[6]) == ("'@SUM(1+1)|cmd.jpg", "'=1+1")
 
 
 def test_csv(tmp_path: Path) -> None:
