@@ -121,9 +121,8 @@ def annotate(
         thickness,
         text_size,
     )
-    canvas: RGBImage = validate_image(image).copy()
-    plan_drawing(canvas.shape[:2], result, style).draw(canvas)
-    return canvas
+    image = validate_image(image)
+    return plan_drawing(image.shape[:2], result, style).over(image)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +152,12 @@ class Drawing:
         """Outside these `draw` changes nothing. They lie in the picture, and may overlap."""
         parts: list[Trail | Outline] = [*self.trails, *self.outlines]
         return [*(a for part in parts for a in part.areas), *(label.area for label in self.labels)]
+
+    def over(self, image: RGBImage) -> RGBImage:
+        """A copy of the picture with everything drawn in."""
+        canvas: RGBImage = image.copy()
+        self.draw(canvas)
+        return canvas
 
     def draw(self, canvas: RGBImage) -> None:
         """Draw into uint8 RGB of shape (H, W, 3), of the size that it was planned for."""

@@ -100,7 +100,7 @@ def place_labels(
         if box is None or not text:
             continue
         label_w = min(width, _text_width(text, size) + 2 * pad)
-        area = _choose_place(box, label_w, label_h, width, height, taken[: len(labels)])
+        area = _choose_place(box, (label_w, label_h), image_hw, taken[: len(labels)])
         taken[len(labels)] = area
         labels.append(Label(area, text, tints[index], size))
     return labels[::-1]
@@ -111,23 +111,37 @@ def _pad(size: int) -> int:
 
 
 def _choose_place(
-    box: Corners, label_w: int, label_h: int, width: int, height: int, taken: npt.NDArray[np.int32]
+    box: Corners,
+    label_wh: tuple[int, int],
+    image_hw: tuple[int, int],
+    taken: npt.NDArray[np.int32],
 ) -> Area:
     """Where the label covers the least of the labels that are already there."""
+    (label_w, label_h), (height, width) = label_wh, image_hw
     rows = (box.top - label_h, box.bottom + 1, box.top, box.bottom + 1 - label_h)
     tops = [top for top in rows if 0 <= top <= height - label_h]
     if not tops:  # A box taller than the picture leaves room neither above nor below.
         tops = [min(max(0, box.top), height - label_h)]
     lefts = [min(max(0, x), width - label_w) for x in (box.left, box.right + 1 - label_w)]
+    first = Area(lefts[0], tops[0], lefts[0] + label_w, tops[0] + label_h)
+    if not _meets(first, taken):
+        return first
     places = [Area(x, top, x + label_w, top + label_h) for top in tops for x in lefts]
-    return places[int(_overlaps(places, taken).argmin())] if len(taken) else places[0]
+    return places[int(_overlaps(places, taken).argmin())]
+
+
+def _meets(place: Area, taken: npt.NDArray[np.int32]) -> bool:
+    x0, y0, x1, y1 = taken.T
+    left, top, right, bottom = place
+    return bool(((x0 < right) & (left < x1) & (y0 < bottom) & (top < y1)).any())
 
 
 def _overlaps(places: list[Area], taken: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
     """How many pixels of the labels that are there each place would cover."""
     left, top, right, bottom = np.array(places, dtype=np.int32).T[:, :, None]
-    wide = np.minimum(taken[:, 2], right) - np.maximum(taken[:, 0], left)
-    high = np.minimum(taken[:, 3], bottom) - np.maximum(taken[:, 1], top)
+    x0, y0, x1, y1 = taken.T
+    wide = np.minimum(x1, right) - np.maximum(x0, left)
+    high = np.minimum(y1, bottom) - np.maximum(y0, top)
     areas: npt.NDArray[np.int32] = (np.maximum(wide, 0) * np.maximum(high, 0)).sum(axis=1)
     return areas
 

@@ -23,6 +23,9 @@ _TRAIL_STRETCHES = 4  # of growing width, so that a trail ends in a point
 _TRAIL_SHIFT = 4  # bits behind the point: a slow object's trail is no staircase
 _FAR_PX = 1 << 15  # OpenCV takes no line that reaches further
 
+# One area of so many pixels is copied and converted as fast as four strips of its frame.
+_SMALL_PX = 24_000
+
 
 class Outline(NamedTuple):
     """A frame in the class colour, with a dark rim that keeps it visible on any background.
@@ -37,8 +40,14 @@ class Outline(NamedTuple):
 
     @property
     def areas(self) -> list[Area]:
-        """Where anything is drawn."""
-        return self.rims or self.lines
+        """Where anything is drawn; a small frame with what is inside it."""
+        strips = self.rims or self.lines
+        if not strips:
+            return []
+        lefts, tops, rights, bottoms = zip(*strips, strict=True)
+        whole = Area(min(lefts), min(tops), max(rights), max(bottoms))
+        is_small = (whole.right - whole.left) * (whole.bottom - whole.top) <= _SMALL_PX
+        return [whole] if is_small else strips
 
     def draw(self, canvas: RGBImage) -> None:
         """Draw it into uint8 RGB of shape (H, W, 3)."""
@@ -59,19 +68,19 @@ def place_outline(box: Corners, color: Color, width: int, image_hw: tuple[int, i
 
 
 def _strips(box: Corners, inset: int, width: int, image_hw: tuple[int, int]) -> list[Area]:
+    """The four sides of a frame, as far as they are inside the picture."""
     height, full_width = image_hw
     left, top = box.left + inset, box.top + inset
     right, bottom = box.right - inset + 1, box.bottom - inset + 1
     x0, y0, x1, y1 = max(0, left), max(0, top), min(full_width, right), min(height, bottom)
-    inner_top, inner_bottom = max(0, top + width), min(height, bottom - width)
-    inner_left, inner_right = min(full_width, left + width), max(0, right - width)
+    inner_y0, inner_y1 = max(0, top + width), min(height, bottom - width)
     strips = (
-        Area(x0, y0, x1, min(height, top + width)),
-        Area(x0, max(0, bottom - width), x1, y1),
-        Area(x0, inner_top, inner_left, inner_bottom),
-        Area(inner_right, inner_top, x1, inner_bottom),
+        (x0, y0, x1, min(height, top + width)),
+        (x0, max(0, bottom - width), x1, y1),
+        (x0, inner_y0, min(full_width, left + width), inner_y1),
+        (max(0, right - width), inner_y0, x1, inner_y1),
     )
-    return [s for s in strips if s.left < s.right and s.top < s.bottom]
+    return [Area(*s) for s in strips if s[0] < s[2] and s[1] < s[3]]
 
 
 class Trail(NamedTuple):

@@ -27,6 +27,7 @@ FLOORS = (
         "boxes",
         "drawing",
         "labels",
+        "outlines",
         "progress",
         "result_arrays",
         "threads",

@@ -95,11 +95,13 @@ def test_any_class_name_is_drawn(name: str) -> None:
 def test_letters_of_opencv_4(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(labels, "_has_font_face", lambda: False)
     labels._text_width.cache_clear()
+    labels._written.cache_clear()
     try:
         result = one_box([20, 50, 200, 110], class_names={0: name})
         drawn = annotate(np.zeros((120, 400, 3), np.uint8), result)
     finally:
         labels._text_width.cache_clear()
+        labels._written.cache_clear()
     assert drawn[:50].any()
     assert all(c.isascii() for c in labels.clean(name, 32))
 
@@ -118,8 +120,8 @@ def test_labels_stay_inside_the_picture() -> None:
 def test_labels_avoid_one_another() -> None:
     place = labels._choose_place
     box = labels.Corners(100, 100, 200, 200)
-    first = place(box, 60, 20, 400, 300, np.empty((0, 4), np.int32))
-    second = place(box, 60, 20, 400, 300, np.array([first], np.int32))
+    first = place(box, (60, 20), (300, 400), np.empty((0, 4), np.int32))
+    second = place(box, (60, 20), (300, 400), np.array([first], np.int32))
     assert first == (100, 80, 160, 100)
     assert labels._overlaps([second], np.array([first], np.int32)).tolist() == [0]
 

@@ -19,6 +19,7 @@ from detkit.video.decoding import (
     CONTAINERS,
     Decoder,
     choose_stream,
+    drawable_planes,
     duration_seconds,
     pts_seconds,
     reason,
@@ -109,8 +110,9 @@ class VideoSource(FrameSource):
                     return
                 pts = pts_seconds(picture, start, self.fps, self.num_frames)
                 image = upright_rgb(picture)
+                planes = drawable_planes(picture) if self.keep_planes else None
                 self.num_frames += 1
-                yield Frame(image, self.source_id, self.num_frames - 1, pts)
+                yield Frame(image, self.source_id, self.num_frames - 1, pts, planes)
             self.status = self._verdict(decoder)
         finally:
             self.num_damaged = decoder.num_damaged

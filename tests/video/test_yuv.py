@@ -5,13 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from detkit.video.yuv import YuvPlanes
+from detkit.video.yuv import Planes, YuvPlanes
 
 
-def planes(height: int, width: int, longer: int = 0) -> list[np.ndarray]:
+def planes(height: int, width: int, longer: int = 0) -> Planes:
     """Luma, blue and red, with so much room after every row."""
     sizes = (height, width), (height // 2, width // 2), (height // 2, width // 2)
-    return [np.zeros((h, w + longer), np.uint8)[:, :w] for h, w in sizes]
+    luma, blue, red = (np.zeros((h, w + longer), np.uint8)[:, :w] for h, w in sizes)
+    return luma, blue, red
 
 
 @pytest.mark.parametrize(
@@ -28,7 +29,7 @@ def planes(height: int, width: int, longer: int = 0) -> list[np.ndarray]:
 )
 def test_colours_are_those_of_bt709(rgb: tuple[int, ...], yuv: tuple[int, ...]) -> None:
     luma, blue, red = planes(4, 6)
-    YuvPlanes(luma, blue, red).fill(np.full((4, 6, 3), rgb, np.uint8))
+    YuvPlanes((luma, blue, red)).fill(np.full((4, 6, 3), rgb, np.uint8))
     assert [set(plane.ravel().tolist()) for plane in (luma, blue, red)] == [{v} for v in yuv]
 
 
@@ -45,14 +46,14 @@ def test_noise_is_converted_to_within_one_level(hw: tuple[int, int], longer: int
         128 + 224 / 255 * _averaged((red - luma) / 1.5748),
     )
     written = planes(height, width, longer)
-    YuvPlanes(*written).fill(image)
+    YuvPlanes(written).fill(image)
     for plane, numbers in zip(written, exact, strict=True):
         assert np.abs(plane - numbers).max() <= 1
 
 
 def test_the_same_planes_take_picture_after_picture() -> None:
     luma, blue, red = planes(4, 4)
-    pictures = YuvPlanes(luma, blue, red)
+    pictures = YuvPlanes((luma, blue, red))
     for level, expected in ((0, 16), (255, 235), (0, 16)):
         pictures.fill(np.full((4, 4, 3), level, np.uint8))
         assert np.all(luma == expected)
