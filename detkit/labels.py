@@ -92,7 +92,7 @@ def place_labels(
     if label_h > height or width < 2 * pad + size // 2:
         return []
     labels: list[Label] = []
-    taken = np.empty((len(texts), 4), dtype=np.int32)
+    taken: list[Area] = []
     # The most confident label chooses first and is drawn last.
     for index in reversed(list(texts)):
         box = corners[index]
@@ -100,8 +100,8 @@ def place_labels(
         if box is None or not text:
             continue
         label_w = min(width, _text_width(text, size) + 2 * pad)
-        area = _choose_place(box, (label_w, label_h), image_hw, taken[: len(labels)])
-        taken[len(labels)] = area
+        area = _choose_place(box, (label_w, label_h), image_hw, taken)
+        taken.append(area)
         labels.append(Label(area, text, tints[index], size))
     return labels[::-1]
 
@@ -111,35 +111,37 @@ def _pad(size: int) -> int:
 
 
 def _choose_place(
-    box: Corners,
-    label_wh: tuple[int, int],
-    image_hw: tuple[int, int],
-    taken: npt.NDArray[np.int32],
+    box: Corners, label_wh: tuple[int, int], image_hw: tuple[int, int], taken: list[Area]
 ) -> Area:
-    """Where the label covers the least of the labels that are already there."""
+    """The first free place, or that which covers the least of the labels already there."""
     (label_w, label_h), (height, width) = label_wh, image_hw
     rows = (box.top - label_h, box.bottom + 1, box.top, box.bottom + 1 - label_h)
     tops = [top for top in rows if 0 <= top <= height - label_h]
     if not tops:  # A box taller than the picture leaves room neither above nor below.
         tops = [min(max(0, box.top), height - label_h)]
     lefts = [min(max(0, x), width - label_w) for x in (box.left, box.right + 1 - label_w)]
-    first = Area(lefts[0], tops[0], lefts[0] + label_w, tops[0] + label_h)
-    if not _meets(first, taken):
-        return first
-    places = [Area(x, top, x + label_w, top + label_h) for top in tops for x in lefts]
+    places = []
+    for top in tops:
+        for left in lefts:
+            place = Area(left, top, left + label_w, top + label_h)
+            if _is_free(place, taken):
+                return place
+            places.append(place)
     return places[int(_overlaps(places, taken).argmin())]
 
 
-def _meets(place: Area, taken: npt.NDArray[np.int32]) -> bool:
-    x0, y0, x1, y1 = taken.T
+def _is_free(place: Area, taken: list[Area]) -> bool:
     left, top, right, bottom = place
-    return bool(((x0 < right) & (left < x1) & (y0 < bottom) & (top < y1)).any())
+    for x0, y0, x1, y1 in taken:  # numpy takes longer for up to a hundred
+        if x0 < right and left < x1 and y0 < bottom and top < y1:
+            return False
+    return True
 
 
-def _overlaps(places: list[Area], taken: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
+def _overlaps(places: list[Area], taken: list[Area]) -> npt.NDArray[np.int32]:
     """How many pixels of the labels that are there each place would cover."""
     left, top, right, bottom = np.array(places, dtype=np.int32).T[:, :, None]
-    x0, y0, x1, y1 = taken.T
+    x0, y0, x1, y1 = np.array(taken, dtype=np.int32).T
     wide = np.minimum(x1, right) - np.maximum(x0, left)
     high = np.minimum(y1, bottom) - np.maximum(y0, top)
     areas: npt.NDArray[np.int32] = (np.maximum(wide, 0) * np.maximum(high, 0)).sum(axis=1)

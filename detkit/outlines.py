@@ -30,32 +30,35 @@ _SMALL_PX = 24_000
 class Outline(NamedTuple):
     """A frame in the class colour, with a dark rim that keeps it visible on any background.
 
-    Four filled strips: exact in width, where OpenCV's thick lines are rounded and uneven. They
-    grow inwards, so that a box at the edge of the picture keeps its full width.
+    Lines grow inwards, so that a box at the edge of the picture keeps its full width.
     """
 
-    rims: list[Area]  # without a colour of their own: the picture is seen through them
-    lines: list[Area]
+    box: Corners
+    width: int
     color: Color
+    rims: list[Area]  # without a colour of their own: the picture is seen through them
 
     @property
     def areas(self) -> list[Area]:
         """Where anything is drawn; a small frame with what is inside it."""
-        strips = self.rims or self.lines
-        if not strips:
-            return []
-        lefts, tops, rights, bottoms = zip(*strips, strict=True)
+        if not self.rims:
+            left, top, right, bottom = self.box
+            return [Area(left, top, right + 1, bottom + 1)]
+        lefts, tops, rights, bottoms = zip(*self.rims, strict=True)
         whole = Area(min(lefts), min(tops), max(rights), max(bottoms))
         is_small = (whole.right - whole.left) * (whole.bottom - whole.top) <= _SMALL_PX
-        return [whole] if is_small else strips
+        return [whole] if is_small else self.rims
 
     def draw(self, canvas: RGBImage) -> None:
         """Draw it into uint8 RGB of shape (H, W, 3)."""
         for left, top, right, bottom in self.rims:
             strip = canvas[top:bottom, left:right]
-            strip[...] = cv2.LUT(strip, _RIM_OVER)
-        for left, top, right, bottom in self.lines:
-            cv2.rectangle(canvas, (left, top), (right - 1, bottom - 1), self.color, cv2.FILLED)
+            cv2.LUT(strip, _RIM_OVER, dst=strip)
+        left, top, right, bottom = self.box
+        # Line by line: exact in width, where OpenCV's thick lines are rounded and uneven.
+        for i in range(self.width):
+            corners = (left + i, top + i), (right - i, bottom - i)
+            cv2.rectangle(canvas, *corners, self.color)
 
 
 def place_outline(box: Corners, color: Color, width: int, image_hw: tuple[int, int]) -> Outline:
@@ -63,22 +66,22 @@ def place_outline(box: Corners, color: Color, width: int, image_hw: tuple[int, i
     grow = max(1, min(width, (min(box.right - box.left, box.bottom - box.top) + 1) // 2))
     rim = max(1, width // 3)
     has_rim = box.right - box.left > 4 * width and box.bottom - box.top > 4 * width
-    rims = _strips(box, -rim, grow + 2 * rim, image_hw) if has_rim else []
-    return Outline(rims, _strips(box, 0, grow, image_hw), color)
+    rims = _strips(box, rim, grow + 2 * rim, image_hw) if has_rim else []
+    return Outline(box, grow, color, rims)
 
 
-def _strips(box: Corners, inset: int, width: int, image_hw: tuple[int, int]) -> list[Area]:
+def _strips(box: Corners, outset: int, width: int, image_hw: tuple[int, int]) -> list[Area]:
     """The four sides of a frame, as far as they are inside the picture."""
     height, full_width = image_hw
-    left, top = box.left + inset, box.top + inset
-    right, bottom = box.right - inset + 1, box.bottom - inset + 1
+    left, top = box.left - outset, box.top - outset
+    right, bottom = box.right + outset + 1, box.bottom + outset + 1
     x0, y0, x1, y1 = max(0, left), max(0, top), min(full_width, right), min(height, bottom)
     inner_y0, inner_y1 = max(0, top + width), min(height, bottom - width)
     strips = (
-        (x0, y0, x1, min(height, top + width)),
-        (x0, max(0, bottom - width), x1, y1),
-        (x0, inner_y0, min(full_width, left + width), inner_y1),
-        (max(0, right - width), inner_y0, x1, inner_y1),
+        (x0, y0, x1, top + width),
+        (x0, bottom - width, x1, y1),
+        (x0, inner_y0, left + width, inner_y1),
+        (right - width, inner_y0, x1, inner_y1),
     )
     return [Area(*s) for s in strips if s[0] < s[2] and s[1] < s[3]]
 

@@ -118,12 +118,13 @@ def test_labels_stay_inside_the_picture() -> None:
 
 
 def test_labels_avoid_one_another() -> None:
-    place = labels._choose_place
     box = labels.Corners(100, 100, 200, 200)
-    first = place(box, (60, 20), (300, 400), np.empty((0, 4), np.int32))
-    second = place(box, (60, 20), (300, 400), np.array([first], np.int32))
-    assert first == (100, 80, 160, 100)
-    assert labels._overlaps([second], np.array([first], np.int32)).tolist() == [0]
+    placed = labels.place_labels(
+        (300, 400), [box, box], {0: "a", 1: "b"}, {0: (0,) * 3, 1: (0,) * 3}, 16
+    )
+    second, first = (label.area for label in placed)
+    assert (first.left, first.bottom) == (100, 100)
+    assert labels._overlaps([second], [first]).tolist() == [0]
 
 
 def test_a_thousand_boxes() -> None:
