@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from detkit import labels
-from detkit.drawing import annotate, class_color
+from detkit.drawing import Style, annotate, class_color, plan_drawing
 from detkit.errors import InvalidImageError, InvalidResultError
 from detkit.results import DetectionResult
 
@@ -229,3 +229,31 @@ def test_a_box_without_a_track_is_grey_among_tracks() -> None:
     assert abs(red - green) < 20
     assert abs(green - blue) < 20
     assert red > 120
+
+
+def test_nothing_is_drawn_outside_the_areas_that_a_plan_names() -> None:
+    rng = np.random.default_rng(4)
+    for hw in ((720, 1280), (90, 161), (12, 20)):
+        corners = rng.uniform(-30, [hw[1], hw[0]], (9, 2))
+        boxes = np.hstack([corners, corners + rng.uniform(0, 0.6 * min(hw), (9, 2))])
+        trails = {i: rng.uniform(-20, [hw[1] + 20, hw[0] + 20], (5, 2)) for i in range(9)}
+        result = DetectionResult(
+            boxes,
+            rng.uniform(0, 1, 9),
+            np.arange(9),
+            {"tracker_ids": np.arange(9), "tracker_trails": trails},
+        )
+        plan = plan_drawing(hw, result, Style(show_trails=True))
+        image = rng.integers(0, 256, (*hw, 3), np.uint8)
+        # As one who draws only there does it: the rest of the canvas shows anything.
+        canvas = np.zeros_like(image)
+        is_inside = np.zeros(hw, bool)
+        for left, top, right, bottom in plan.areas():
+            assert 0 <= left < right <= hw[1]
+            assert 0 <= top < bottom <= hw[0]
+            is_inside[top:bottom, left:right] = True
+        canvas[is_inside] = image[is_inside]
+        plan.draw(canvas)
+        whole = plan.over(image)
+        assert np.array_equal(whole[is_inside], canvas[is_inside])
+        assert np.array_equal(whole[~is_inside], image[~is_inside])

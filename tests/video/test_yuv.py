@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from detkit.video.yuv import Planes, YuvPlanes
+from detkit.video.yuv import Planes, YuvPlanes, even_areas
 
 
 def planes(height: int, width: int, longer: int = 0) -> Planes:
@@ -63,3 +63,28 @@ def _averaged(plane: np.ndarray) -> np.ndarray:
     height, width = plane.shape
     averages: np.ndarray = plane.reshape(height // 2, 2, width // 2, 2).mean((1, 3))
     return averages
+
+
+def test_what_is_drawn_is_converted_and_all_else_stays_as_it_was() -> None:
+    rng = np.random.default_rng(0)
+    canvas = rng.integers(0, 256, (12, 16, 3), np.uint8)
+    before = planes(12, 16, 6)
+    for plane in before:
+        plane[...] = rng.integers(0, 256, plane.shape)
+    whole, drawn = planes(12, 16), planes(12, 16, 10)
+    YuvPlanes(whole).fill(canvas)
+    YuvPlanes(drawn).fill_drawn(before, canvas, [(2, 4, 8, 10), (14, 0, 16, 12)])
+    for scale, new, old, full in zip((1, 2, 2), drawn, before, whole, strict=True):
+        is_drawn = np.zeros((12, 16), bool)
+        is_drawn[4:10, 2:8] = is_drawn[:, 14:] = True
+        is_drawn = is_drawn[::scale, ::scale]
+        assert np.array_equal(new[is_drawn], full[is_drawn])
+        assert np.array_equal(new[~is_drawn], old[~is_drawn])
+
+
+def test_areas_grow_to_whole_squares_until_they_are_the_picture() -> None:
+    hw = (1080, 1920)
+    assert even_areas([(1, 2, 4, 5), (3, 3, 9, 9)], hw) == [(0, 2, 4, 6), (2, 2, 10, 10)]
+    assert even_areas([(3, 3, 1920, 1080)], hw) == [(2, 2, 1920, 1080)]
+    assert even_areas([(0, 0, 2, 2)] * 1000, hw) == [(0, 0, 1920, 1080)]
+    assert even_areas([], hw) == []
