@@ -131,6 +131,7 @@ async def annotate_video(
     """
     started = time.perf_counter()
     video = open_source(source)
+    video.keep_planes |= draw is None and not _is_folder(Path(output))
     run = detect_video(
         detector,
         video,
@@ -150,7 +151,6 @@ async def annotate_video(
     writer = AnnotatedWriter(draw or (Style() if track is False else _TRACKS))
     num_detections = num_failed = 0
     with _open_sink(Path(output), exact_rate(rate) / stride, video, keep_audio) as sink:
-        video.keep_planes |= draw is None and isinstance(sink, VideoSink)
         pairs: Any = aiter(run)
         async with aclosing(pairs), OneAtATime() as background:
             async for frame, outcome in pairs:
@@ -179,13 +179,17 @@ def _open_sink(
 ) -> VideoSink | PictureFolder:
     if isinstance(source, VideoSource) and output.exists() and output.samefile(source.path):
         raise VideoWriteError(f"{output}: this is the video itself; give another name")
-    is_folder = not output.suffix or output.is_dir()
+    is_folder = _is_folder(output)
     if keep_audio and (is_folder or not isinstance(source, VideoSource)):
         raise UnsupportedSettingError("sound can only be kept from a video file to a video file")
     if is_folder:
         return PictureFolder(output)
     audio_from = source.path if keep_audio and isinstance(source, VideoSource) else None
     return VideoSink(output, fps, time_base=source.time_base, audio_from=audio_from)
+
+
+def _is_folder(output: Path) -> bool:
+    return not output.suffix or output.is_dir()
 
 
 class AnnotatedWriter:

@@ -85,6 +85,6 @@ def test_what_is_drawn_is_converted_and_all_else_stays_as_it_was() -> None:
 def test_areas_grow_to_whole_squares_until_they_are_the_picture() -> None:
     hw = (1080, 1920)
     assert even_areas([(1, 2, 4, 5), (3, 3, 9, 9)], hw) == [(0, 2, 4, 6), (2, 2, 10, 10)]
-    assert even_areas([(3, 3, 1920, 1080)], hw) == [(2, 2, 1920, 1080)]
+    assert even_areas([(203, 3, 1920, 1080)], hw) == [(202, 2, 1920, 1080)]
     assert even_areas([(0, 0, 2, 2)] * 1000, hw) == [(0, 0, 1920, 1080)]
     assert even_areas([], hw) == []
