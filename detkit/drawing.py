@@ -1,24 +1,25 @@
 """`annotate`: a picture with its boxes, labels and class colours drawn in.
 
-Owns colours and lines; `labels` owns text and where it goes. Knows numpy and results; never a file,
-a frame, a detector or a notebook.
+Owns colours and what of a result is shown; `outlines` owns lines, `labels` owns text and where it
+goes. Knows numpy and results; never a file, a frame, a detector or a notebook.
 """
 
 from __future__ import annotations
 
 import colorsys
+import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
-from itertools import pairwise
 from typing import Any, Literal
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
 from detkit.errors import InvalidResultError
 from detkit.images import RGBImage, validate_image
-from detkit.labels import Color, Corners, clean, draw_labels
+from detkit.labels import Area, Color, Corners, Label, clean, place_labels
+from detkit.outlines import Outline, Trail, place_outline, place_trail
 from detkit.results import DetectionResult
 
 # Light enough to glow on black, dark enough to stand on white once they have a dark rim. In this
@@ -32,15 +33,9 @@ _PALETTE: tuple[Color, ...] = tuple(
 )
 _GOLDEN_RATIO = 0.618033988749895  # Its multiples, modulo 1, never bunch: hues past the palette.
 
-_RIM: Color = (16, 18, 22)
-# What half of the rim's colour makes of every level, as OpenCV's tables are laid out.
-_RIM_OVER = ((np.arange(256)[:, None] + _RIM) // 2).astype(np.uint8).reshape(1, 256, 3)
 _MAX_NAME_CHARS = 32
 
 _UNTRACKED: Color = (166, 172, 180)
-_TRAIL_STRETCHES = 4  # of growing width, so that a trail ends in a point
-_TRAIL_SHIFT = 4  # bits behind the point: a slow object's trail is no staircase
-_FAR_PX = 1 << 15  # OpenCV takes no line that reaches further
 
 
 def class_color(class_id: int) -> Color:
@@ -115,35 +110,92 @@ def annotate(
         >>> annotate(image, DetectionResult([[20, 30, 90, 100]], [0.9], [0])).shape
         (120, 160, 3)
     """
-    canvas: RGBImage = validate_image(image).copy()
-    if labels is not None and len(labels) != len(result):
-        raise InvalidResultError(f"{len(labels)} labels were given for {len(result)} boxes")
-    if len(result) == 0:
-        return canvas
-    scale_px = float(np.sqrt(canvas.shape[0] * canvas.shape[1]))
-    width = max(1, round(scale_px / 320)) if thickness is None else max(1, int(thickness))
-    size = max(11, round(scale_px / 50)) if text_size is None else max(6, int(text_size))
+    style = Style(
+        show_labels,
+        show_confidence,
+        labels,
+        show_tracks,
+        show_trails,
+        color_by,
+        colors,
+        thickness,
+        text_size,
+    )
+    image = validate_image(image)
+    return plan_drawing(image.shape[:2], result, style).over(image)
 
-    order = np.argsort(result.scores, kind="stable")
-    keys = _color_keys(result, color_by)
-    corners = _corners_inside(result.boxes, canvas.shape[1], canvas.shape[0])
-    visible = [int(i) for i in order if corners[i] is not None]
-    tints = {i: (colors or {}).get(keys[i], _color_of(keys[i])) for i in visible}
-    if show_trails:
-        _draw_trails(canvas, result, tints, width)
-    for i in visible:
-        _draw_box(canvas, corners[i], tints[i], width)
-    if show_labels or labels is not None:
-        texts = {
-            i: (
-                _text(result, i, show_confidence, show_tracks)
-                if labels is None
-                else clean(labels[i], 64)
-            )
-            for i in visible
-        }
-        draw_labels(canvas, corners, texts, tints, size)
-    return canvas
+
+@dataclass(frozen=True, slots=True)
+class Style:
+    """The options of `annotate`, which says what they mean."""
+
+    show_labels: bool = True
+    show_confidence: bool = True
+    labels: Sequence[str] | None = None
+    show_tracks: bool = True
+    show_trails: bool = False
+    color_by: Literal["class", "track"] = "class"
+    colors: Mapping[int, Color] | None = None
+    thickness: int | None = None
+    text_size: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """What is to be drawn into a picture, placed to the pixel, in this order."""
+
+    trails: list[Trail]
+    outlines: list[Outline]
+    labels: list[Label]
+
+    def areas(self) -> list[Area]:
+        """Outside these `draw` changes nothing. They lie in the picture, and may overlap."""
+        parts: list[Trail | Outline] = [*self.trails, *self.outlines]
+        return [*(a for part in parts for a in part.areas), *(label.area for label in self.labels)]
+
+    def over(self, image: RGBImage) -> RGBImage:
+        """A copy of the picture with everything drawn in."""
+        canvas: RGBImage = image.copy()
+        self.draw(canvas)
+        return canvas
+
+    def draw(self, canvas: RGBImage) -> None:
+        """Draw into uint8 RGB of shape (H, W, 3), of the size that it was planned for."""
+        parts: list[Trail | Outline | Label] = [*self.trails, *self.outlines, *self.labels]
+        for part in parts:
+            part.draw(canvas)
+
+
+def plan_drawing(image_hw: tuple[int, int], result: DetectionResult, style: Style) -> Drawing:
+    """Decide what `annotate` draws into a picture of this height and width.
+
+    Raises:
+        InvalidResultError: If `style.labels` has not one entry per box.
+    """
+    given = style.labels
+    if given is not None and len(given) != len(result):
+        raise InvalidResultError(f"{len(given)} labels were given for {len(result)} boxes")
+    if len(result) == 0:
+        return Drawing([], [], [])
+    height, width = image_hw
+    scale_px = math.sqrt(height * width)
+    line = max(1, round(scale_px / 320) if style.thickness is None else int(style.thickness))
+    size = max(11, round(scale_px / 50)) if style.text_size is None else max(6, style.text_size)
+
+    keys = _color_keys(result, style.color_by)
+    corners = _corners_inside(result.boxes, width, height)
+    visible = [i for i in np.argsort(result.scores, kind="stable").tolist() if corners[i]]
+    tints = {i: (style.colors or {}).get(keys[i], _color_of(keys[i])) for i in visible}
+    trails = _trails(result, tints, line, image_hw) if style.show_trails else []
+    boxes = [(corners[i], tints[i]) for i in visible]
+    outlines = [place_outline(box, tint, line, image_hw) for box, tint in boxes if box is not None]
+    if given is not None:
+        texts = {i: clean(given[i], 64) for i in visible}
+    elif style.show_labels:
+        texts = {i: _text(result, i, style) for i in visible}
+    else:
+        texts = {}
+    return Drawing(trails, outlines, place_labels(image_hw, corners, texts, tints, int(size)))
 
 
 def _color_keys(result: DetectionResult, color_by: Literal["class", "track"]) -> list[int]:
@@ -158,14 +210,29 @@ def _color_of(key: int) -> Color:
     return _UNTRACKED if key < 0 else class_color(key)
 
 
-def _text(result: DetectionResult, index: int, show_confidence: bool, show_tracks: bool) -> str:
+def _text(result: DetectionResult, index: int, style: Style) -> str:
     parts = [clean(result.class_name(result.classes[index]), _MAX_NAME_CHARS)]
     tracks: Sequence[Any] | None = result.metadata.get("tracker_ids")
-    if show_tracks and tracks is not None and int(tracks[index]) >= 0:
+    if style.show_tracks and tracks is not None and int(tracks[index]) >= 0:
         parts.insert(0, f"#{int(tracks[index])}")
-    if show_confidence:
+    if style.show_confidence:
         parts.append(f"{result.scores[index]:.2f}")
     return " ".join(parts)
+
+
+def _trails(
+    result: DetectionResult, tints: Mapping[int, Color], width: int, image_hw: tuple[int, int]
+) -> list[Trail]:
+    tracks = result.metadata.get("tracker_ids")
+    known = result.metadata.get("tracker_trails") or {}
+    if tracks is None:
+        return []
+    trails = []
+    for i, color in tints.items():
+        points = np.asarray(known.get(int(tracks[i]), ()), dtype=np.float64).reshape(-1, 2)
+        if len(points) >= 2:
+            trails.append(place_trail(points, color, width, image_hw))
+    return trails
 
 
 def _corners_inside(
@@ -184,67 +251,3 @@ def _corners_inside(
         None if out else Corners(*row)
         for out, row in zip(outside.tolist(), whole.tolist(), strict=True)
     ]
-
-
-def _draw_box(canvas: RGBImage, box: Corners | None, color: Color, width: int) -> None:
-    """A frame in the class colour, with a dark rim that keeps it visible on any background.
-
-    The lines grow inwards, so that a box at the edge of the picture keeps its full width.
-    """
-    if box is None:
-        return
-    grow = min(width, (min(box.right - box.left, box.bottom - box.top) + 1) // 2)
-    rim = max(1, width // 3)
-    if box.right - box.left > 4 * width and box.bottom - box.top > 4 * width:
-        _frame(canvas, box, -rim, grow + 2 * rim)
-    _frame(canvas, box, 0, max(1, grow), color)
-
-
-def _frame(
-    canvas: RGBImage, box: Corners, inset: int, width: int, color: Color | None = None
-) -> None:
-    """Four filled strips: exact in width, where OpenCV's thick lines are rounded and uneven.
-
-    Without a colour they are a rim through which the picture is seen.
-    """
-    height, full_width = canvas.shape[:2]
-    left, top = box.left + inset, box.top + inset
-    right, bottom = box.right - inset + 1, box.bottom - inset + 1
-    for x0, y0, x1, y1 in (
-        (left, top, right, top + width),
-        (left, bottom - width, right, bottom),
-        (left, top + width, left + width, bottom - width),
-        (right - width, top + width, right, bottom - width),
-    ):
-        x0, y0, x1, y1 = max(0, x0), max(0, y0), min(full_width, x1), min(height, y1)
-        if x0 >= x1 or y0 >= y1:
-            continue
-        if color is None:
-            strip = canvas[y0:y1, x0:x1]
-            strip[...] = cv2.LUT(strip, _RIM_OVER)
-        else:
-            cv2.rectangle(canvas, (x0, y0), (x1 - 1, y1 - 1), color, cv2.FILLED)
-
-
-def _draw_trails(
-    canvas: RGBImage, result: DetectionResult, tints: Mapping[int, Color], width: int
-) -> None:
-    """Lines along the last centres of each box, thinner the older, on a dark rim."""
-    tracks = result.metadata.get("tracker_ids")
-    trails = result.metadata.get("tracker_trails") or {}
-    if tracks is None:
-        return
-    for i, color in tints.items():
-        points = np.asarray(trails.get(int(tracks[i]), ()), dtype=np.float64).reshape(-1, 2)
-        if len(points) < 2:
-            continue
-        near = np.clip(np.nan_to_num(points), -_FAR_PX, _FAR_PX)
-        fixed = np.rint(near * (1 << _TRAIL_SHIFT)).astype(np.int32)
-        cuts = np.linspace(0, len(fixed) - 1, _TRAIL_STRETCHES + 1).astype(int)
-        stretches = [fixed[a : b + 1] for a, b in pairwise(cuts.tolist()) if a < b]
-        widths = np.linspace(width + 1, 1, len(stretches)).round().astype(int).tolist()[::-1]
-        for extra, tint in ((2, _RIM), (0, color)):
-            for stretch, thickness in zip(stretches, widths, strict=True):
-                cv2.polylines(
-                    canvas, [stretch], False, tint, thickness + extra, cv2.LINE_AA, _TRAIL_SHIFT
-                )

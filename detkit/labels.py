@@ -30,7 +30,16 @@ _thread = threading.local()
 
 
 class Corners(NamedTuple):
-    """A rectangle of whole pixels."""
+    """A rectangle by its outermost pixels."""
+
+    left: int
+    top: int
+    right: int
+    bottom: int
+
+
+class Area(NamedTuple):
+    """A rectangle as slices have it: `right` and `bottom` are the first pixels beyond it."""
 
     left: int
     top: int
@@ -46,29 +55,44 @@ def clean(text: str, max_chars: int) -> str:
     return line if len(line) <= max_chars else line[: max_chars - 2] + ".."
 
 
-def draw_labels(
-    canvas: RGBImage,
+class Label(NamedTuple):
+    """A text on a filled rectangle."""
+
+    area: Area
+    text: str
+    color: Color
+    size: int
+
+    def draw(self, canvas: RGBImage) -> None:
+        """Draw it into uint8 RGB of shape (H, W, 3)."""
+        left, top, right, bottom = self.area
+        picture = _written(self.text, self.color, self.size, right - left, bottom - top)
+        canvas[top:bottom, left:right] = picture
+
+
+def place_labels(
+    image_hw: tuple[int, int],
     corners: Sequence[Corners | None],
     texts: Mapping[int, str],
     tints: Mapping[int, Color],
     size: int,
-) -> None:
-    """Write a label for every box, wholly inside the picture.
+) -> list[Label]:
+    """A label for every box, wholly inside the picture, in the order in which to draw them.
 
     Args:
-        canvas: uint8 RGB of shape (H, W, 3); it is written to.
+        image_hw: Height and width of the picture.
         corners: Every box, or `None` for one outside the picture.
         texts: The label of each box to name, by its index, the most important last.
         tints: The background of each label, by the same index.
         size: Height of a line of text in pixels.
     """
-    height, width = canvas.shape[:2]
-    pad = max(2, round(size * 0.3))
+    height, width = image_hw
+    pad = _pad(size)
     label_h = round(size * 1.2) + pad
     if label_h > height or width < 2 * pad + size // 2:
-        return
-    places: dict[int, tuple[Corners, str]] = {}
-    taken = np.empty((len(texts), 4), dtype=np.int32)
+        return []
+    labels: list[Label] = []
+    taken: list[Area] = []
     # The most confident label chooses first and is drawn last.
     for index in reversed(list(texts)):
         box = corners[index]
@@ -76,45 +100,63 @@ def draw_labels(
         if box is None or not text:
             continue
         label_w = min(width, _text_width(text, size) + 2 * pad)
-        place = _choose_place(box, label_w, label_h, width, height, taken[: len(places)])
-        taken[len(places)] = place
-        places[index] = (place, text)
-    for index in reversed(list(places)):
-        place, text = places[index]
-        _draw_label(canvas, place, text, tints[index], size, pad)
+        area = _choose_place(box, (label_w, label_h), image_hw, taken)
+        taken.append(area)
+        labels.append(Label(area, text, tints[index], size))
+    return labels[::-1]
+
+
+def _pad(size: int) -> int:
+    return max(2, round(size * 0.3))
 
 
 def _choose_place(
-    box: Corners, label_w: int, label_h: int, width: int, height: int, taken: npt.NDArray[np.int32]
-) -> Corners:
-    """Where the label covers the least of the labels that are already there."""
+    box: Corners, label_wh: tuple[int, int], image_hw: tuple[int, int], taken: list[Area]
+) -> Area:
+    """The first free place, or that which covers the least of the labels already there."""
+    (label_w, label_h), (height, width) = label_wh, image_hw
     rows = (box.top - label_h, box.bottom + 1, box.top, box.bottom + 1 - label_h)
     tops = [top for top in rows if 0 <= top <= height - label_h]
     if not tops:  # A box taller than the picture leaves room neither above nor below.
         tops = [min(max(0, box.top), height - label_h)]
     lefts = [min(max(0, x), width - label_w) for x in (box.left, box.right + 1 - label_w)]
-    places = [Corners(x, top, x + label_w, top + label_h) for top in tops for x in lefts]
-    return places[int(_overlaps(places, taken).argmin())] if len(taken) else places[0]
+    places = []
+    for top in tops:
+        for left in lefts:
+            place = Area(left, top, left + label_w, top + label_h)
+            if _is_free(place, taken):
+                return place
+            places.append(place)
+    return places[int(_overlaps(places, taken).argmin())]
 
 
-def _overlaps(places: list[Corners], taken: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
+def _is_free(place: Area, taken: list[Area]) -> bool:
+    left, top, right, bottom = place
+    for x0, y0, x1, y1 in taken:  # numpy takes longer for up to a hundred
+        if x0 < right and left < x1 and y0 < bottom and top < y1:
+            return False
+    return True
+
+
+def _overlaps(places: list[Area], taken: list[Area]) -> npt.NDArray[np.int32]:
     """How many pixels of the labels that are there each place would cover."""
     left, top, right, bottom = np.array(places, dtype=np.int32).T[:, :, None]
-    wide = np.minimum(taken[:, 2], right) - np.maximum(taken[:, 0], left)
-    high = np.minimum(taken[:, 3], bottom) - np.maximum(taken[:, 1], top)
+    x0, y0, x1, y1 = np.array(taken, dtype=np.int32).T
+    wide = np.minimum(x1, right) - np.maximum(x0, left)
+    high = np.minimum(y1, bottom) - np.maximum(y0, top)
     areas: npt.NDArray[np.int32] = (np.maximum(wide, 0) * np.maximum(high, 0)).sum(axis=1)
     return areas
 
 
-def _draw_label(
-    canvas: RGBImage, place: Corners, text: str, color: Color, size: int, pad: int
-) -> None:
-    corner = place.right - 1, place.bottom - 1
-    cv2.rectangle(canvas, (place.left, place.top), corner, color, cv2.FILLED)
+# In a video the same texts come again and again. At 1280×720 a picture of one is some 8 kB.
+@lru_cache(maxsize=256)
+def _written(text: str, color: Color, size: int, width: int, height: int) -> RGBImage:
+    picture: RGBImage = np.full((height, width, 3), color, np.uint8)
     ink = _BLACK if _luminance(color) > _EQUAL_CONTRAST_LUMINANCE else _WHITE
     # Digits and capitals are 0.7 of the size: this baseline centres them.
-    middle = (place.top + place.bottom) / 2
-    _put_text(canvas, text, (place.left + pad, round(middle + 0.35 * size)), ink, size)
+    _put_text(picture, text, (_pad(size), round(height / 2 + 0.35 * size)), ink, size)
+    picture.flags.writeable = False  # it is handed out again
+    return picture
 
 
 def _luminance(color: Color) -> float:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from detkit import AsyncDetector, decode_image
+from detkit import AsyncDetector, annotate, decode_image
 from detkit.errors import UnsupportedSettingError, VideoWriteError
 from detkit.pipeline import annotate_video
 from detkit.results import DetectionResult
@@ -190,3 +190,42 @@ def test_a_killed_run_leaves_what_was_written(tmp_path: Path, name: str) -> None
         partial = out.with_name(f"{out.stem}.partial{out.suffix}")
         # A fragment is one group of 50 frames; the encoder holds back some more.
         assert sum(1 for _ in VideoSource(partial)) >= 200
+
+
+def test_drawing_on_decoded_planes_looks_as_drawing_on_pixels(tmp_path: Path) -> None:
+    path = tmp_path / "hd.mp4"
+    rng = np.random.default_rng(0)
+    picture = rng.integers(0, 256, (9, 16, 3), np.uint8).repeat(80, axis=0).repeat(80, axis=1)
+    with VideoSink(path, 25, crf=4) as sink:
+        for index in range(6):
+            picture[0, 0] = index * 8
+            sink.write(picture)
+
+    def draw(image: Any, result: DetectionResult) -> Any:
+        return annotate(image, result)
+
+    for name, options in (("planes", {}), ("pixels", {"draw": draw})):
+        assert annotated(path, tmp_path / f"{name}.mp4", **options).num_frames == 6
+    pairs = zip(*(VideoSource(tmp_path / f"{n}.mp4") for n in ("planes", "pixels")), strict=True)
+    for one, other in pairs:
+        difference = np.abs(one.image.astype(int) - other.image).mean(axis=2)
+        assert difference.mean() < 2
+        assert np.percentile(difference, 99) < 20
+
+
+def test_a_frame_that_failed_is_written_as_it_was_decoded(tmp_path: Path) -> None:
+    path = tmp_path / "hd.mp4"
+    with VideoSink(path, 25, crf=4) as sink:
+        for index in range(4):
+            sink.write(np.full((720, 160, 3), 60 + index, np.uint8))
+
+    def failing(images: Sequence[np.ndarray]) -> list[DetectionResult]:
+        raise ValueError("no")
+
+    async def job() -> Any:
+        async with AsyncDetector(FakeDetector(behaviour=failing), max_workers=1) as detector:
+            return await annotate_video(detector, path, tmp_path / "out.mp4")
+
+    assert asyncio.run(job()).num_failed == 4
+    for index, frame in enumerate(VideoSource(tmp_path / "out.mp4")):
+        assert np.abs(frame.image.astype(int) - 60 - index).max() <= 3

@@ -28,6 +28,7 @@ FLOORS = (
         "boxes",
         "drawing",
         "labels",
+        "outlines",
         "progress",
         "result_arrays",
         "stored_text",

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from detkit import labels
-from detkit.drawing import annotate, class_color
+from detkit.drawing import Style, annotate, class_color, plan_drawing
 from detkit.errors import InvalidImageError, InvalidResultError
 from detkit.results import DetectionResult
 
@@ -98,11 +98,13 @@ def test_any_class_name_is_drawn(name: str) -> None:
 def test_letters_of_opencv_4(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(labels, "_has_font_face", lambda: False)
     labels._text_width.cache_clear()
+    labels._written.cache_clear()
     try:
         result = one_box([20, 50, 200, 110], class_names={0: name})
         drawn = annotate(np.zeros((120, 400, 3), np.uint8), result)
     finally:
         labels._text_width.cache_clear()
+        labels._written.cache_clear()
     assert drawn[:50].any()
     assert all(c.isascii() for c in labels.clean(name, 32))
 
@@ -119,12 +121,13 @@ def test_labels_stay_inside_the_picture() -> None:
 
 
 def test_labels_avoid_one_another() -> None:
-    place = labels._choose_place
     box = labels.Corners(100, 100, 200, 200)
-    first = place(box, 60, 20, 400, 300, np.empty((0, 4), np.int32))
-    second = place(box, 60, 20, 400, 300, np.array([first], np.int32))
-    assert first == (100, 80, 160, 100)
-    assert labels._overlaps([second], np.array([first], np.int32)).tolist() == [0]
+    placed = labels.place_labels(
+        (300, 400), [box, box], {0: "a", 1: "b"}, {0: (0,) * 3, 1: (0,) * 3}, 16
+    )
+    second, first = (label.area for label in placed)
+    assert (first.left, first.bottom) == (100, 100)
+    assert labels._overlaps([second], [first]).tolist() == [0]
 
 
 def test_a_thousand_boxes() -> None:
@@ -229,3 +232,31 @@ def test_a_box_without_a_track_is_grey_among_tracks() -> None:
     assert abs(red - green) < 20
     assert abs(green - blue) < 20
     assert red > 120
+
+
+def test_nothing_is_drawn_outside_the_areas_that_a_plan_names() -> None:
+    rng = np.random.default_rng(4)
+    for hw in ((720, 1280), (90, 161), (12, 20)):
+        corners = rng.uniform(-30, [hw[1], hw[0]], (9, 2))
+        boxes = np.hstack([corners, corners + rng.uniform(0, 0.6 * min(hw), (9, 2))])
+        trails = {i: rng.uniform(-20, [hw[1] + 20, hw[0] + 20], (5, 2)) for i in range(9)}
+        result = DetectionResult(
+            boxes,
+            rng.uniform(0, 1, 9),
+            np.arange(9),
+            {"tracker_ids": np.arange(9), "tracker_trails": trails},
+        )
+        plan = plan_drawing(hw, result, Style(show_trails=True))
+        image = rng.integers(0, 256, (*hw, 3), np.uint8)
+        # As one who draws only there does it: the rest of the canvas shows anything.
+        canvas = np.zeros_like(image)
+        is_inside = np.zeros(hw, bool)
+        for left, top, right, bottom in plan.areas():
+            assert 0 <= left < right <= hw[1]
+            assert 0 <= top < bottom <= hw[0]
+            is_inside[top:bottom, left:right] = True
+        canvas[is_inside] = image[is_inside]
+        plan.draw(canvas)
+        whole = plan.over(image)
+        assert np.array_equal(whole[is_inside], canvas[is_inside])
+        assert np.array_equal(whole[~is_inside], image[~is_inside])

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
-from detkit.drawing import annotate
+from detkit.drawing import Style, plan_drawing
 from detkit.errors import ItemFailure, UnsupportedSettingError, VideoWriteError
 from detkit.images import RGBImage
 from detkit.pipeline.background import OneAtATime
@@ -32,11 +32,15 @@ from detkit.video.read_ahead import Keep
 from detkit.video.sinks import VideoSink, exact_rate
 from detkit.video.sources import VideoSource
 from detkit.video.writing import write_errors
+from detkit.video.yuv import Area, even_areas
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from detkit.api.async_detector import AsyncDetector, SettingsOptions
+
+# `annotate` with a colour and a trail for every track.
+_TRACKS = Style(color_by="track", show_trails=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,9 +148,10 @@ async def annotate_video(
     )
     run.closes_source |= video is not source
     rate = fps or video.fps or 25
-    writer = AnnotatedWriter(draw or (annotate if track is False else draw_tracks))
+    writer = AnnotatedWriter(draw or (Style() if track is False else _TRACKS))
     num_detections = num_failed = 0
     with _open_sink(Path(output), exact_rate(rate) / stride, video, keep_audio) as sink:
+        video.keep_planes |= draw is None and isinstance(sink, VideoSink)
         pairs: Any = aiter(run)
         async with aclosing(pairs), OneAtATime() as background:
             async for frame, outcome in pairs:
@@ -170,11 +175,6 @@ async def annotate_video(
     )
 
 
-def draw_tracks(image: RGBImage, result: DetectionResult) -> RGBImage:
-    """`annotate` with a colour and a trail for every track."""
-    return annotate(image, result, color_by="track", show_trails=True)
-
-
 def _open_sink(
     output: Path, fps: Fraction, source: FrameSource, keep_audio: bool
 ) -> VideoSink | PictureFolder:
@@ -194,12 +194,13 @@ class AnnotatedWriter:
     """Draws and encodes, in the size of the first frame: a source may change, a file cannot.
 
     Args:
-        draw: Makes the picture to write from image and result.
+        draw: Makes the picture to write from image and result; or how `annotate` does.
     """
 
-    def __init__(self, draw: Callable[[RGBImage, DetectionResult], RGBImage]) -> None:
+    def __init__(self, draw: Callable[[RGBImage, DetectionResult], RGBImage] | Style) -> None:
         self._draw = draw
         self._size_hw: tuple[int, ...] | None = None
+        self._canvas: RGBImage = np.empty((0, 0, 3), np.uint8)
 
     def write(
         self,
@@ -212,9 +213,18 @@ class AnnotatedWriter:
         Raises:
             VideoWriteError: If it cannot be written.
         """
-        picture = frame.image
-        if isinstance(outcome, DetectionResult):
-            picture = self._draw(picture, outcome)
+        image, style = frame.image, self._draw
+        if (
+            frame.planes is not None
+            and isinstance(style, Style)
+            and isinstance(sink, VideoSink)
+            and self._size_hw in (None, image.shape[:2])
+        ):
+            self._size_hw = image.shape[:2]
+            areas = self._draw_areas(image, outcome, style)
+            sink.write_drawn(frame.planes, self._canvas, areas, frame.pts_seconds)
+            return
+        picture = self._drawn(image, outcome)
         if isinstance(sink, PictureFolder):
             sink.write(picture, frame.pts_seconds, frame_index=frame.frame_index)
             return
@@ -224,3 +234,25 @@ class AnnotatedWriter:
             height, width = self._size_hw
             picture = np.asarray(cv2.resize(picture, (width, height)), dtype=np.uint8)
         sink.write(picture, frame.pts_seconds)
+
+    def _drawn(self, image: RGBImage, outcome: DetectionResult | ItemFailure) -> RGBImage:
+        if not isinstance(outcome, DetectionResult):
+            return image
+        if isinstance(self._draw, Style):
+            return plan_drawing(image.shape[:2], outcome, self._draw).over(image)
+        return self._draw(image, outcome)
+
+    def _draw_areas(
+        self, image: RGBImage, outcome: DetectionResult | ItemFailure, style: Style
+    ) -> list[Area]:
+        """Make the canvas show the drawn picture, in the areas where anything is drawn at all."""
+        if not isinstance(outcome, DetectionResult):
+            return []
+        if self._canvas.shape != image.shape:
+            self._canvas = np.empty_like(image)
+        drawing = plan_drawing(image.shape[:2], outcome, style)
+        areas = even_areas(drawing.areas(), image.shape[:2])
+        for left, top, right, bottom in areas:
+            self._canvas[top:bottom, left:right] = image[top:bottom, left:right]
+        drawing.draw(self._canvas)
+        return areas

@@ -125,5 +125,6 @@ def _default_in_flight(detector: AsyncDetector, source: FrameSource) -> int:
     wanted = 2 * max(detector.max_workers, detector.default_batch_size)
     if source.width is None or source.height is None:
         return wanted
-    fitting = _IN_FLIGHT_BYTES // (source.width * source.height * 3)
+    bytes_per_pixel = 4.5 if source.keep_planes else 3
+    fitting = int(_IN_FLIGHT_BYTES / (source.width * source.height * bytes_per_pixel))
     return max(detector.max_workers + 1, min(wanted, fitting))

@@ -11,6 +11,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Literal
 
 from detkit.images import RGBImage
+from detkit.video.yuv import Planes
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -29,12 +30,15 @@ class Frame:
         frame_index: Position in the source, from 0. Gaps stand for frames that were left out.
         pts_seconds: Presentation time from the start of the source, or `None` where the source
             has no clock, as a folder of pictures.
+        planes: The same picture as it was decoded, read-only, where the source was told to
+            `keep_planes` and has colours of the kind that `VideoSink` writes.
     """
 
     image: RGBImage
     source_id: str
     frame_index: int
     pts_seconds: float | None
+    planes: Planes | None = None
 
     def __repr__(self) -> str:
         height, width = self.image.shape[:2]
@@ -77,6 +81,8 @@ class FrameSource:
         expected_frames: As announced, or `None`.
         num_damaged: What the latest iteration could not decode cleanly.
         status: Verdict on the latest iteration.
+        keep_planes: Whether frames also have their `planes`, for who draws into a video: half as
+            much memory again. Sources that do not decode video have none.
         on_event: Told what happens between frames, on the thread that reads.
     """
 
@@ -90,6 +96,7 @@ class FrameSource:
     expected_frames: int | None = None
     num_damaged: int = 0
     status: Status = "interrupted"
+    keep_planes: bool = False
     on_event: Callable[[SourceEvent], None] | None = None
 
     def __iter__(self) -> Iterator[Frame]:

@@ -6,7 +6,9 @@ detector or a result.
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -17,18 +19,20 @@ import numpy as np
 from detkit.detection.threads import usable_cores
 from detkit.errors import VideoWriteError
 from detkit.images import RGBImage, validate_image
+from detkit.video.decoding import planes_of
 from detkit.video.finishing import FORMATS, check_audio, copy_finished
 from detkit.video.writing import Sink, write_errors
-from detkit.video.yuv import Plane, YuvPlanes
+from detkit.video.yuv import Area, Planes, YuvPlanes
 
 _BT709 = 1  # ITU-T H.273, for matrix, primaries and transfer alike; 1 also means limited range.
 _KEYFRAME_SECONDS = 2  # Seeking in a player, and the most that a killed run loses.
 _NTSC = Fraction(1000, 1001)
-# On one thread, for annotated 1280×720 frames of a film (and of a rendered clip): at crf 24 this
-# takes 4.9 (4.5) core-ms and 14.4 (11.1) kB a frame for 41.3 (42.6) dB of luma; "superfast" alone
-# at crf 23 takes 6.6 (5.4), 12.9 (9.6) for 40.9 (43.0); "ultrafast" 3.6 (2.9), 30.7 (12.9) for
-# 40.2 (42.3).
-_FAST = {"preset": "superfast", "x264-params": "bframes=0:cabac=0"}
+# Three quarters of what "superfast" takes without B-frames and arithmetic coding at the same crf,
+# for annotated 1280×720 frames of a film (and of a rendered clip), on one thread: 4.1 (3.5) core-ms
+# and 17.6 (15.0) kB a frame for 41.8 (40.6) dB of luma, not 5.4 (5.1), 14.1 (14.4), 41.2 (41.5).
+# Half of that is the look ahead which a quantiser that stays the same has no use for. "ultrafast"
+# alone searches no fractions of a pixel: 3.2 (2.5) core-ms, 30.4 (15.6) kB, 39.5 (40.3) dB.
+_FAST = {"preset": "ultrafast", "x264-params": "subme=1:no-deblock=0"}
 
 
 class VideoSink(Sink):
@@ -45,9 +49,10 @@ class VideoSink(Sink):
             on.
         time_base: Unit of the times given to `write`, in seconds; a source's own keeps variable
             frame rates exact. By default one frame of `fps`.
-        crf: Quality of libx264: 18 looks the same as the source, 28 is small.
-        preset: Speed of libx264, from "ultrafast" to "veryslow". By default "superfast" without
-            B-frames and arithmetic coding.
+        crf: Quality of libx264: 18 looks the same as the source, 28 is small. Without a preset it
+            is the quantiser of every frame (libx264's `qp`).
+        preset: Speed of libx264, from "ultrafast" to "veryslow", each smaller and slower than the
+            one before. By default "ultrafast" with finer motion and without blocks.
         audio_from: A file whose sound, if it has any, is copied as it is. The times given to
             `write` are then times in that file. A partial file has no sound.
 
@@ -82,7 +87,8 @@ class VideoSink(Sink):
         self.fps = exact_rate(fps)
         self.time_base = time_base or 1 / self.fps
         self.frames_written = 0
-        self._options = {"crf": str(crf), **(_FAST if preset is None else {"preset": preset})}
+        fast = {"qp": str(crf), **_FAST}
+        self._options = fast if preset is None else {"crf": str(crf), "preset": preset}
         self._container: Any = None
         self._stream: Any = None
         self._size_hw: tuple[int, int] = (0, 0)
@@ -109,22 +115,61 @@ class VideoSink(Sink):
             InvalidImageError: If it is no uint8 RGB array.
         """
         image = validate_image(image)
+        with self._frame(image.shape[:2], pts_seconds):
+            height, width = self._size_hw
+            if height % 2 or width % 2:
+                border = 0, height % 2, 0, width % 2
+                padded = cv2.copyMakeBorder(image, *border, cv2.BORDER_REPLICATE)
+                image = np.asarray(padded, dtype=np.uint8)
+            self._planes.fill(image)
+
+    def write_drawn(
+        self,
+        planes: Planes,
+        canvas: RGBImage,
+        areas: Sequence[Area],
+        pts_seconds: float | None = None,
+    ) -> None:
+        """Append a frame that is there in the sink's own colours, with something drawn over it.
+
+        Only what was drawn is converted; all else stays as it was decoded.
+
+        Args:
+            planes: As in `Frame`.
+            canvas: uint8 RGB of shape (H, W, 3); read in `areas` only.
+            areas: Left, top, right and bottom, the latter two beyond; all even.
+            pts_seconds: As for `write`.
+
+        Raises:
+            VideoWriteError: As for `write`.
+        """
+        with self._frame(planes[0].shape, pts_seconds):
+            self._planes.fill_drawn(planes, canvas, areas)
+
+    @contextlib.contextmanager
+    def _frame(self, size_hw: tuple[int, ...], pts_seconds: float | None) -> Iterator[None]:
+        """Takes the frame that is put into `_planes` meanwhile."""
         self._check_open()
         with write_errors(self.path):
             if self._container is None:
-                self._begin(image, pts_seconds)
-            if image.shape[:2] != self._size_hw:
+                self._begin(size_hw, pts_seconds)
+            if size_hw != self._size_hw:
                 raise VideoWriteError(
-                    f"{self.path}: frame {self.frames_written} is {_wh(image.shape[:2])}, "
+                    f"{self.path}: frame {self.frames_written} is {_wh(size_hw)}, "
                     f"the first was {_wh(self._size_hw)}; a video has one size"
                 )
-            self._encode(image, self._next_pts(pts_seconds))
+            yield
+            # The same picture again and again: libx264 has copied what it needs when `encode`
+            # returns.
+            picture = self._picture
+            picture.pts, picture.time_base = self._next_pts(pts_seconds), self.time_base
+            self._container.mux(self._stream.encode(picture))
         self.frames_written += 1
 
-    def _begin(self, image: RGBImage, pts_seconds: float | None) -> None:
+    def _begin(self, size_hw: tuple[int, ...], pts_seconds: float | None) -> None:
         import av
 
-        height, width = self._size_hw = image.shape[:2]
+        height, width = self._size_hw = size_hw[0], size_hw[1]
         self._first_pts_seconds = pts_seconds or 0.0
         self._claim()
         form = FORMATS[self.path.suffix.lower()]
@@ -148,7 +193,7 @@ class VideoSink(Sink):
         context.color_range = 1
         self._stream = stream
         self._picture = av.VideoFrame(stream.width, stream.height, "yuv420p")
-        self._planes = YuvPlanes(*(_pixels(plane) for plane in self._picture.planes))
+        self._planes = YuvPlanes(planes_of(self._picture))
 
     def _next_pts(self, pts_seconds: float | None) -> int:
         if pts_seconds is None:
@@ -159,17 +204,6 @@ class VideoSink(Sink):
         # Two frames in one tick would be dropped or refused: the later one moves on.
         self._last_pts = max(pts, self._last_pts + 1)
         return self._last_pts
-
-    def _encode(self, image: RGBImage, pts: int) -> None:
-        height, width = self._size_hw
-        if height % 2 or width % 2:
-            padded = cv2.copyMakeBorder(image, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE)
-            image = np.asarray(padded, dtype=np.uint8)
-        # The same picture again and again: libx264 has copied what it needs when `encode` returns.
-        picture = self._picture
-        self._planes.fill(image)
-        picture.pts, picture.time_base = pts, self.time_base
-        self._container.mux(self._stream.encode(picture))
 
     def _finish(self) -> None:
         if self._container is None:
@@ -223,12 +257,6 @@ def exact_rate(fps: Fraction | float) -> Fraction:
         if isinstance(fps, float) and abs(rate - whole * _NTSC) < Fraction(1, 200):
             return whole * _NTSC
     return rate
-
-
-def _pixels(plane: Any) -> Plane:
-    """What FFmpeg's plane shows, to be written to; its rows are longer than that."""
-    rows = np.frombuffer(plane, np.uint8).reshape(plane.height, plane.line_size)
-    return rows[:, : plane.width]
 
 
 def _wh(size_hw: tuple[int, ...]) -> str:

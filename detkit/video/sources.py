@@ -20,6 +20,7 @@ from detkit.video.decoding import (
     Decoder,
     SteadyClock,
     choose_stream,
+    drawable_planes,
     duration_seconds,
     pts_seconds,
     reason,
@@ -112,8 +113,9 @@ class VideoSource(FrameSource):
                     return
                 pts = clock.steady(pts_seconds(picture, start, self.fps, self.num_frames))
                 image = upright_rgb(picture)
+                planes = drawable_planes(picture) if self.keep_planes else None
                 self.num_frames += 1
-                yield Frame(image, self.source_id, self.num_frames - 1, pts)
+                yield Frame(image, self.source_id, self.num_frames - 1, pts, planes)
             self.status = self._verdict(decoder, clock.last_s)
         finally:
             self.num_damaged = decoder.num_damaged
