@@ -30,11 +30,6 @@ from detkit.threads import Thread
 logger = logging.getLogger("detkit")
 
 
-def _has_ended(thread: threading.Thread, timeout_s: float) -> bool:
-    thread.join(timeout_s)
-    return not thread.is_alive()
-
-
 class WorkerPool:
     """At most `max_workers` threads around one detector.
 
@@ -127,16 +122,27 @@ class WorkerPool:
             return True
         while True:
             with self._lock:
-                self._forget_ended_locked()
-                threads = set(self._threads)
-                if self._watchdog is not None and self._watchdog.thread is not None:
-                    threads.add(self._watchdog.thread)
+                threads = self._threads_locked()
             if not threads:
                 return True
             for thread in threads:
                 left_s = None if deadline is None else deadline - time.monotonic()
-                if not wait_for(partial(_has_ended, thread), left_s):
+                if not wait_for(partial(self._has_left, thread), left_s):
                     return False
+
+    def _threads_locked(self) -> set[threading.Thread]:
+        threads = set(self._threads)
+        if self._watchdog is not None and self._watchdog.thread is not None:
+            threads.add(self._watchdog.thread)
+        return threads
+
+    def _has_left(self, thread: threading.Thread, timeout_s: float) -> bool:
+        """Wait for one thread; whether it has ended, or was given up meanwhile."""
+        thread.join(timeout_s)
+        with self._lock:
+            if not thread.is_alive():
+                self._threads.discard(thread)
+            return thread not in self._threads_locked()
 
     # -- the life of a worker -----------------------------------------------------------------
 
