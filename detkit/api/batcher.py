@@ -143,13 +143,9 @@ class Batcher(Generic[W]):
         self._promote()
         return True
 
-    def discard_all(self) -> list[W]:
-        """Take every waiting and blocked image out, oldest first."""
-        items = [*self._queued.values(), *self._blocked.values()]
-        self._queued.clear()
-        self._buckets.clear()
-        self._blocked.clear()
-        return items
+    def everything(self) -> list[W]:
+        """Every waiting and blocked image, oldest first."""
+        return [*self._queued.values(), *self._blocked.values()]
 
     def next_batch(self, now: float, num_idle: int = 1, *, flush: bool = False) -> list[W]:
         """Take out the images of the next batch, oldest first; empty if none is ready.
