@@ -185,10 +185,7 @@ class WorkerPool:
         try:
             with self._lock:
                 self._enter_locked(slot, threading.current_thread())
-            try:
-                ready = self._equip(slot)
-            finally:
-                slot.is_starting = False
+            ready = self._equip(slot)
             while ready and self._next_batch(slot):
                 self._work_on_batch(slot)
         except BaseException as error:  # noqa: BLE001  whatever ends a worker must be told
@@ -201,6 +198,7 @@ class WorkerPool:
 
     def _next_batch(self, slot: Slot) -> bool:
         with self._lock:
+            slot.is_starting = False  # not before it asks: until then others leave it its share
             while True:
                 surplus = len(self._slots) > min(self.max_workers, self._max_replicas)
                 if slot.is_gone or slot.is_outdated or surplus:

@@ -230,3 +230,17 @@ def test_idle_workers_share_what_waits() -> None:
         batch.join()
     assert sum(fake.batch_sizes) == 16
     assert max(fake.batch_sizes) < 16
+
+
+def test_idle_workers_share_a_call_with_a_batch_size_evenly() -> None:
+    gates = Gates()
+    gates.at("in_detector").close()
+    fake = FakeDetector(gates=gates)
+    images = [numbered_image(n) for n in range(48)]
+    with AsyncDetector(fake, max_workers=2) as detector:
+        batch = threading.Thread(target=detector.detect_batch, args=(images, 32))
+        batch.start()
+        gates.at("in_detector").wait_for_arrivals(2)
+        gates.open_all()
+        batch.join()
+        assert detector.statistics().batch_size_histogram == {24: 2}
