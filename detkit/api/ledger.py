@@ -81,10 +81,11 @@ class Ledger:
     def take_in_locked(self, items: Sequence[Item], turned_away: Endings) -> None:
         """Let images wait; adds those that a full queue turned away to the list, for `deliver`."""
         now = time.perf_counter()
+        blocks = self._batcher.overflow == "block"
         for item in items:
             if item.state == SETTLED:  # its caller gave up before it came here
                 continue
-            refused = self._refused()
+            refused = None if blocks else self._refused()
             offer = self._batcher.offer(item, now)
             if refused is None:
                 continue
@@ -100,7 +101,7 @@ class Ledger:
 
     def _refused(self) -> Failed | None:
         """What an image turned away now is told; made before it is, where nothing interrupts."""
-        if not self._batcher.is_full or self._batcher.overflow == "block":
+        if not self._batcher.is_full:
             return None
         if self._batcher.overflow == "drop_oldest":
             return Failed("queue", DroppedError("a newer image took this one's place in the queue"))
