@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from detkit.api.batcher import Batcher, BatchKey, Overflow
-from detkit.api.ledger import Endings, Item, Ledger, Letters
+from detkit.api.items import Endings, Item, Letters
+from detkit.api.ledger import Ledger
 from detkit.api.lifetime import close_at_exit
 from detkit.api.pool import WorkerPool
 from detkit.api.replica import DetectorFacts, check_settings

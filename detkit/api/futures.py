@@ -10,7 +10,7 @@ from concurrent.futures import Future
 from typing import TypeVar
 
 from detkit.api.engine import Engine
-from detkit.api.ledger import Item
+from detkit.api.items import Item
 from detkit.errors import DetkitError
 from detkit.results import DetectionResult
 

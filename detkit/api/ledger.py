@@ -12,15 +12,14 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, TypeAlias
 
 from detkit.api.batcher import Batcher, BatchKey
 from detkit.api.completion import completed
+from detkit.api.items import RUNNING, SETTLED, TAKEN, WAITING, Endings, Item, Letters
 from detkit.api.replica import Facts
-from detkit.api.replies import Reply
 from detkit.api.statistics import Recorder
 from detkit.api.waiting import HEARTBEAT_S
-from detkit.api.workers import Done, Failed, ImageItem, Outcome
+from detkit.api.workers import Done, Failed, Outcome
 from detkit.errors import (
     CircuitOpenError,
     DetectionTimeoutError,
@@ -32,33 +31,6 @@ from detkit.errors import (
     describe,
 )
 from detkit.images import RGBImage
-
-WAITING, TAKEN, RUNNING, SETTLED = range(4)
-
-# What is to be told to whom, with what each put beside its images.
-Letters: TypeAlias = dict[Reply, list[tuple[Any, Outcome]]]
-
-
-class Item(ImageItem):
-    """One image from submission to outcome."""
-
-    __slots__ = ("image_hw", "queue_ms", "reply", "state", "token")
-
-    def __init__(self, image: RGBImage, key: BatchKey, reply: Reply, token: Any) -> None:
-        super().__init__(key)
-        self.image = image
-        self.image_hw: tuple[int, int] = image.shape[:2]
-        self.reply: Reply | None = reply
-        self.token = token
-        self.state = WAITING
-        self.queue_ms = 0.0
-
-    def release(self) -> None:
-        """Let go of what somebody who keeps the item would keep alive."""
-        self.image = self.reply = self.token = None
-
-
-Endings: TypeAlias = list[tuple[Item, Failed]]
 
 
 class Ledger:

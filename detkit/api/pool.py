@@ -131,10 +131,8 @@ class WorkerPool:
                     return False
 
     def _threads_locked(self) -> set[threading.Thread]:
-        threads = set(self._threads)
-        if self._watchdog is not None and self._watchdog.thread is not None:
-            threads.add(self._watchdog.thread)
-        return threads
+        watching = None if self._watchdog is None else self._watchdog.thread
+        return {t for t in (*self._threads, watching) if t is not None}
 
     def _has_left(self, thread: threading.Thread, timeout_s: float) -> bool:
         """Wait for one thread; whether it has ended, or was given up meanwhile."""
@@ -160,7 +158,7 @@ class WorkerPool:
             target=self._live, args=(slot,), name=f"detkit-worker-{slot.index}", daemon=True
         )
         slot.thread = thread
-        self._forget_ended_locked()
+        self._threads = {t for t in self._threads if t.is_alive()}
         self._num_born += 1
         try:
             thread.start()
@@ -176,9 +174,6 @@ class WorkerPool:
         if slot not in self._slots:
             self._slots.append(slot)
         self._threads.add(thread)
-
-    def _forget_ended_locked(self) -> None:
-        self._threads = {t for t in self._threads if t.is_alive()}
 
     def _live(self, slot: Slot) -> None:
         own_this_thread(self)
