@@ -105,11 +105,8 @@ class Ledger:
 
     def expire(self, items: Iterable[Item], timeout_s: float) -> None:
         """End what has no outcome yet with `DetectionTimeoutError`."""
-        self.fail(
-            items,
-            lambda: DetectionTimeoutError(f"no result within {timeout_s:g} s"),
-            timed_out=True,
-        )
+        text = f"no result within {timeout_s:g} s"
+        self.fail(items, lambda: DetectionTimeoutError(text), timed_out=True)
 
     def close_locked(self) -> None:
         """Nothing more is taken in; who waits for space need not wait any longer."""
