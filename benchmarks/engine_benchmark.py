@@ -2,9 +2,10 @@
 
     python benchmarks/engine_benchmark.py [--rounds 7]
 
-Overhead against `loop.run_in_executor`, a simulated accelerator, workers that wait, the embedded
-model against a bare loop, the lag of the event loop, the latency of a lone call, the cost of the
-import, and memory over 100,000 images. Writes `benchmarks/results/engine_benchmark.json`.
+Overhead against `loop.run_in_executor`, a simulated accelerator, workers that wait, the end of
+a batch, the embedded model against a bare loop, the lag of the event loop, the latency of a lone
+call, the cost of the import, and memory over 100,000 images. Writes
+`benchmarks/results/engine_benchmark.json`.
 """
 
 from __future__ import annotations
@@ -120,6 +121,29 @@ def waiting_workers(rounds: int) -> dict[str, Any]:
 
     timings = interleave({"1": lambda: run(1), "4": lambda: run(4)}, max(3, rounds // 2), False)
     return {"four_workers_over_one": round(timings["4"].speedup_over(timings["1"]), 2)}
+
+
+def batch_tail(rounds: int) -> dict[str, Any]:
+    """48 images in batches of 32: two workers over one, on two devices and on a serial one."""
+    images = [numbered_image(n) for n in range(48)]
+
+    def run(max_workers: int, device: FakeDetector) -> int:
+        with AsyncDetector(device, max_workers) as detector:
+            results = detector.detect_batch(images, batch_size=32)
+        assert [result_number(r) for r in results] == list(range(48))
+        return len(results)
+
+    def two_over_one(device: FakeDetector) -> float:
+        contestants = {"1": lambda: run(1, device), "2": lambda: run(2, device)}
+        timings = interleave(contestants, max(3, rounds // 2), warm_up=False)
+        return round(timings["2"].speedup_over(timings["1"]), 2)
+
+    return {
+        "own_devices": two_over_one(FakeDetector(delay_per_image_s=0.004)),
+        "one_serial_device": two_over_one(
+            FakeDetector(delay_s=0.020, delay_per_image_s=0.0005, serial=True)
+        ),
+    }
 
 
 def real_model(rounds: int, num_images: int = 48) -> dict[str, Any]:
@@ -268,6 +292,7 @@ def main() -> None:
         "overhead_noop": overhead(rounds),
         "simulated_accelerator": simulated_accelerator(rounds),
         "waiting_workers": waiting_workers(rounds),
+        "batch_tail": batch_tail(rounds),
         "map_memory": map_memory(),
         "benchmark_harness": harness_overhead(rounds),
         "real_model": real_model(rounds),

@@ -6,7 +6,9 @@ Knows nothing of what threads do.
 from __future__ import annotations
 
 import contextvars
+import os
 import threading
+import weakref
 from collections.abc import Callable
 from concurrent.futures import Future, wait
 from typing import Any, TypeVar
@@ -16,6 +18,9 @@ T = TypeVar("T")
 # An interrupt that arrives in the moment before a wait begins is noticed only after it.
 _HEARTBEAT_S = 0.1
 
+# How long the rest of the way may take, in seconds; usually it is microseconds.
+_PATIENCE_S = 1.0
+
 
 class Thread(threading.Thread):
     """A `threading.Thread` whose `join` and `is_alive` may be called by several threads at once.
@@ -23,12 +28,16 @@ class Thread(threading.Thread):
     Before Python 3.13 two of them that look at the moment the thread ends disturb each other: one
     raises AssertionError, the other "release unlocked lock". Here they wait for a sign given
     right before the end, and only the rest of the way is looked at, by one after the other.
+
+    On this rest of the way what the thread leaves behind is destroyed, which may need a lock that
+    is held by whoever asks. So `is_alive` goes by the sign alone, and `join` has little patience.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._is_leaving = threading.Event()
-        self._one_looks = threading.Lock()
+        self._one_joins = threading.Lock()
         super().__init__(*args, **kwargs)
+        _threads.add(self)
 
     def run(self) -> None:
         """See `threading.Thread`."""
@@ -42,13 +51,31 @@ class Thread(threading.Thread):
         can_wait = self.ident is not None and self is not threading.current_thread()
         if can_wait and not self._is_leaving.wait(timeout):
             return
-        with self._one_looks:
-            super().join()
+        with self._one_joins:
+            super().join(_PATIENCE_S if timeout is None else min(timeout, _PATIENCE_S))
 
     def is_alive(self) -> bool:
-        """See `threading.Thread`."""
-        with self._one_looks:
-            return super().is_alive()
+        """See `threading.Thread`; False from right before the end."""
+        return self.ident is not None and not self._is_leaving.is_set()
+
+    def stayed_behind(self) -> None:
+        """This is a forked child: the thread is in the parent, perhaps with its locks held."""
+        self._one_joins = threading.Lock()
+        if self.ident is not None and self is not threading.current_thread():
+            self._is_leaving = threading.Event()
+            self._is_leaving.set()
+
+
+_threads: weakref.WeakSet[Thread] = weakref.WeakSet()
+
+
+def _all_stayed_behind() -> None:
+    for thread in list(_threads):
+        thread.stayed_behind()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_all_stayed_behind)
 
 
 def call_apart(call: Callable[[], T]) -> T:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextvars
+import os
 import signal
 import threading
 import time
@@ -16,7 +17,7 @@ NUM_WAITING = 4
 
 @pytest.fixture
 def most_at_once(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """How many threads were inside Python's own `join` or `is_alive` of one `Thread` at a time."""
+    """How many threads were inside Python's own `join` of one `Thread` at a time."""
     inside: list[int] = []
     seen: list[int] = []
 
@@ -38,7 +39,6 @@ def most_at_once(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         monkeypatch.setattr(threading.Thread, name, watched)
 
     watch("join")
-    watch("is_alive")
     return seen
 
 
@@ -146,3 +146,60 @@ def test_an_interrupt_ends_the_waiting_for_a_call_apart_and_not_the_call() -> No
     go.set()
     apart.join(10)
     assert ended.is_set()
+
+
+class Heirloom:
+    """What a thread leaves behind; it is destroyed on the last steps of the thread."""
+
+    def __init__(self, entered: threading.Event, may_go: threading.Event) -> None:
+        self.entered, self.may_go = entered, may_go
+
+    def __del__(self) -> None:
+        self.entered.set()
+        self.may_go.wait(10)
+
+
+def test_nobody_waits_for_ever_for_what_an_ending_thread_leaves_behind(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It may need a lock that is held by whoever asks, as the engine does."""
+    monkeypatch.setattr("detkit.threads._PATIENCE_S", 0.01)
+    entered, may_go = threading.Event(), threading.Event()
+    here = threading.local()
+
+    def leave_something() -> None:
+        here.heirloom = Heirloom(entered, may_go)
+
+    thread = Thread(target=leave_something, daemon=True)
+    thread.start()
+    waiting = [threading.Thread(target=thread.join) for _ in range(2)]
+    for other in waiting:
+        other.start()
+    assert entered.wait(10)
+    assert not thread.is_alive()
+    thread.join()
+    for other in waiting:
+        other.join(10)
+        assert not other.is_alive()
+    assert not may_go.is_set()
+    may_go.set()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no os.fork")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
+def test_a_forked_child_waits_for_no_thread_of_its_parent() -> None:
+    go = threading.Event()
+    thread = Thread(target=go.wait, daemon=True)
+    thread.start()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            thread.join(10)
+            os._exit(thread.is_alive())
+        finally:
+            os._exit(2)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    assert thread.is_alive()
+    go.set()
+    thread.join(10)
+    assert not thread.is_alive()

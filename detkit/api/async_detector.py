@@ -172,8 +172,8 @@ class AsyncDetector(EngineControls):
 
         Args:
             images: RGB uint8 arrays of shape (H, W, 3), of any sizes.
-            batch_size: Most images in one call of the detector. None: `default_batch_size`,
-                divided evenly when workers are idle.
+            batch_size: Most images in one call of the detector; there are no more calls than
+                that needs. None: `default_batch_size`, divided evenly when workers are idle.
             timeout_s: Longest time for the whole call, in seconds.
             progress: Whether to show a bar: images per second, failures, time left.
             **settings: Settings for this call alone.

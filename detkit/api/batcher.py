@@ -14,8 +14,8 @@ Rules:
    waited `batch_timeout_s`.
 3. No batch is larger than its key's own `batch_size`, else `max_batch_size`, nor larger than
    what is known to fit into memory.
-4. Without an explicit `batch_size` and without a `batch_timeout_s`, what waits is divided evenly
-   among the idle workers.
+4. Without a `batch_timeout_s`, what waits is divided evenly among the idle workers; with an
+   explicit `batch_size` into no more batches than that needs, as each may cost a call to a device.
 5. At most `max_queue_size` images wait. One more is blocked, rejected, or takes the place of
    the oldest, as `overflow` says. A blocked image moves up when there is space, in order.
 """
@@ -143,13 +143,9 @@ class Batcher(Generic[W]):
         self._promote()
         return True
 
-    def discard_all(self) -> list[W]:
-        """Take every waiting and blocked image out, oldest first."""
-        items = [*self._queued.values(), *self._blocked.values()]
-        self._queued.clear()
-        self._buckets.clear()
-        self._blocked.clear()
-        return items
+    def everything(self) -> list[W]:
+        """Every waiting and blocked image, oldest first."""
+        return [*self._queued.values(), *self._blocked.values()]
 
     def next_batch(self, now: float, num_idle: int = 1, *, flush: bool = False) -> list[W]:
         """Take out the images of the next batch, oldest first; empty if none is ready.
@@ -164,8 +160,8 @@ class Batcher(Generic[W]):
             return []
         bucket = self._buckets[key]
         size = min(self.limit(key), len(bucket))
-        if key.batch_size is None and num_idle > 1 and self.batch_timeout_s <= 0:
-            size = min(size, -(-len(bucket) // num_idle))
+        if num_idle > 1 and self.batch_timeout_s <= 0:
+            size = min(size, self._even_share(key, len(bucket), num_idle))
         # A garbage collection may run at any of these lines and end a forgotten series on this very
         # thread, which discards its images: one that is gone meanwhile is nobody's to take.
         items = []
@@ -198,6 +194,13 @@ class Batcher(Generic[W]):
     def forget_memory_limits(self) -> None:
         """Try full batches again, as after a change of the batch size."""
         self._memory_limits.clear()
+
+    def _even_share(self, key: BatchKey, num_waiting: int, num_idle: int) -> int:
+        """How many of those that wait are left for one of several idle workers (rule 4)."""
+        num_batches = num_idle
+        if key.batch_size is not None:
+            num_batches = min(num_idle, -(-num_waiting // self.limit(key)))
+        return -(-num_waiting // num_batches)
 
     def _ready_key(self, now: float, flush: bool) -> BatchKey | None:
         if not self._queued:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 
 from detkit.api.engine import Engine
-from detkit.api.ledger import Item
+from detkit.api.items import Item
 from detkit.api.replies import Collector, LoopReplies
 from detkit.api.waiting import HEARTBEAT_S, wait_for
 from detkit.api.workers import Failed

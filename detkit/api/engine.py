@@ -13,14 +13,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from detkit.api.batcher import Batcher, BatchKey, Overflow
-from detkit.api.ledger import Item, Ledger
+from detkit.api.items import Endings, Item, Letters
+from detkit.api.ledger import Ledger
 from detkit.api.lifetime import close_at_exit
 from detkit.api.pool import WorkerPool
 from detkit.api.replica import DetectorFacts, check_settings
 from detkit.api.replies import Reply
 from detkit.api.statistics import EngineStatistics
 from detkit.api.thread_owner import pool_of_this_thread
-from detkit.api.workers import Failed
 from detkit.detection.abstract import DEFAULT_SETTINGS, DetectionSettings
 from detkit.detection.threads import ThreadLayout, divide_threads, usable_cores
 from detkit.errors import (
@@ -142,7 +142,8 @@ class Engine:
             DetectorClosed: After shutdown; then none was taken.
         """
         no_worker = ""
-        turned_away: list[tuple[Item, Failed]] = []
+        turned_away: Endings = []
+        letters: Letters = {}
         try:
             with self._lock:
                 if self.ledger.is_closed:
@@ -152,9 +153,10 @@ class Engine:
                     self.pool.wake_locked(len(self.batcher))
                 except RuntimeError as error:  # the system gives no thread, and there is no worker
                     no_worker = f"no worker thread could be started: {error}"
-        finally:
-            if turned_away:  # also when interrupted: others wait for these
-                self.ledger.deliver(turned_away)
+            self.ledger.deliver(turned_away, letters)
+        except BaseException:  # others wait for these
+            self.ledger.deliver(turned_away, letters)
+            raise
         if no_worker:
             self.ledger.fail(items, lambda: WorkerDiedError(no_worker))
 

@@ -55,6 +55,77 @@ def _conclude(entry: _Entry, on_error: OnError) -> DetectionResult | ItemFailure
     return ItemFailure(entry.position, stage, error)
 
 
+class _Window:
+    """The images of a blocking series between in and out, and the source they come from."""
+
+    def __init__(
+        self, start: StartSync, images: Iterable[RGBImage], size: int, ordered: bool
+    ) -> None:
+        self.pending: deque[_Entry] = deque()
+        self.source_error: BaseException | None = None
+        self._start = start
+        self._source = iter(images)
+        self._size = size
+        self._ordered = ordered
+        self._finished: queue.SimpleQueue[_Entry] = queue.SimpleQueue()
+        self._chosen: list[_Entry] = []
+        self._num_in = 0
+        self._is_exhausted = self._is_source_slow = False
+
+    def fill(self) -> None:
+        """Take in one image, and further ones as long as there is nothing to hand out."""
+        if self._has_room() and not (self._is_source_slow and self._is_ready()):
+            self._take_one_in()
+        while self._has_room() and not self._is_ready():
+            self._take_one_in()
+
+    def next_finished(self) -> _Entry:
+        """Wait for the next one to hand out, and take it out."""
+        wait_for(self._wait_for_next)
+        entry = self.pending[0] if self._ordered else self._chosen.pop()
+        self.pending.remove(entry)  # not before the wait: what is pending is cancelled in the end
+        return entry
+
+    def _has_room(self) -> bool:
+        return not self._is_exhausted and len(self.pending) < self._size
+
+    def _is_ready(self) -> bool:
+        if not self._ordered:
+            return not self._finished.empty()
+        return bool(self.pending) and self.pending[0].future.done()
+
+    def _take_one_in(self) -> None:
+        latest = self.pending[-1].future if self.pending else None
+        if latest is not None and latest.done():
+            latest = None  # nobody was at work: how long this takes says nothing
+        try:
+            image = next(self._source)
+            if latest is not None:
+                self._is_source_slow = latest.done()
+        except StopIteration:
+            self._is_exhausted = True
+        except Exception as error:  # noqa: BLE001  what came before it is finished first
+            self.source_error, self._is_exhausted = error, True
+        else:
+            entry = _Entry(self._num_in, Future())
+            self.pending.append(entry)
+            self._num_in += 1
+            _start(self._start, image, entry)
+            if not self._ordered:
+                finished = self._finished
+                entry.future.add_done_callback(lambda _: finished.put(entry))
+
+    def _wait_for_next(self, timeout_s: float) -> bool:
+        try:
+            if self._ordered:
+                self.pending[0].future.exception(timeout_s)
+            else:
+                self._chosen.append(self._finished.get(timeout=timeout_s))
+        except (FutureTimeoutError, queue.Empty):
+            return False
+        return True
+
+
 def iterate_sync(
     start: StartSync,
     images: Iterable[RGBImage],
@@ -64,74 +135,24 @@ def iterate_sync(
     unfinished: Unfinished,
 ) -> Iterator[DetectionResult | ItemFailure]:
     """See `AsyncDetector.map`."""
-    source = iter(images)
-    pending: deque[_Entry] = deque()
-    finished: queue.SimpleQueue[_Entry] = queue.SimpleQueue()
-    chosen: list[_Entry] = []
-    source_error: BaseException | None = None
-    num_in, is_exhausted, is_source_slow = 0, False, False
-
-    def take_one_in() -> None:
-        nonlocal num_in, is_exhausted, is_source_slow, source_error
-        latest = pending[-1].future if pending else None
-        if latest is not None and latest.done():
-            latest = None  # nobody was at work: how long this takes says nothing
-        try:
-            image = next(source)
-            if latest is not None:
-                is_source_slow = latest.done()
-        except StopIteration:
-            is_exhausted = True
-        except Exception as error:  # noqa: BLE001  what came before it is finished first
-            source_error, is_exhausted = error, True
-        else:
-            entry = _Entry(num_in, Future())
-            pending.append(entry)
-            num_in += 1
-            _start(start, image, entry)
-            if not ordered:
-                entry.future.add_done_callback(lambda _: finished.put(entry))
-
-    def has_room() -> bool:
-        return not is_exhausted and len(pending) < window
-
-    def is_ready() -> bool:
-        if not ordered:
-            return not finished.empty()
-        return bool(pending) and pending[0].future.done()
-
-    def wait_for_next(timeout_s: float) -> bool:
-        try:
-            if ordered:
-                pending[0].future.exception(timeout_s)
-            else:
-                chosen.append(finished.get(timeout=timeout_s))
-        except (FutureTimeoutError, queue.Empty):
-            return False
-        return True
-
+    series = _Window(start, images, window, ordered)
     try:
         while True:
-            if has_room() and not (is_source_slow and is_ready()):
-                take_one_in()
-            while has_room() and not is_ready():
-                take_one_in()
-            if not pending:
+            series.fill()
+            if not series.pending:
                 break
-            wait_for(wait_for_next)
-            entry = pending[0] if ordered else chosen.pop()
-            pending.remove(entry)  # not before the wait: what is pending is cancelled in the end
+            entry = series.next_finished()
             outcome = _conclude(entry, on_error)
             unfinished.add(outcome)
             yield outcome
             del entry, outcome
-        if source_error is not None:
-            raise source_error
+        if series.source_error is not None:
+            raise series.source_error
     except BaseException as stop:
-        unfinished.stopped(stop, _not_handed_out(pending, ordered))
+        unfinished.stopped(stop, _not_handed_out(series.pending, ordered))
         raise
     finally:
-        for entry in pending:
+        for entry in series.pending:
             entry.future.cancel()
 
 

@@ -10,7 +10,8 @@ from concurrent.futures import Future
 from typing import TypeVar
 
 from detkit.api.engine import Engine
-from detkit.api.ledger import Item
+from detkit.api.items import Item
+from detkit.errors import DetkitError
 from detkit.results import DetectionResult
 
 F = TypeVar("F", "Future[DetectionResult]", "asyncio.Future[DetectionResult]")
@@ -25,4 +26,10 @@ def submit_for(future: F, item: Item, engine: Engine) -> None:
             done.set_running_or_notify_cancel()
 
     future.add_done_callback(give_up)
-    engine.submit((item,))
+    try:
+        engine.submit((item,))
+    except DetkitError:
+        raise  # it was not taken
+    except BaseException:  # interrupted on the way, taken or not
+        engine.ledger.cancel((item,))
+        raise

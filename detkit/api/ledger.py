@@ -12,15 +12,14 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
 
 from detkit.api.batcher import Batcher, BatchKey
 from detkit.api.completion import completed
+from detkit.api.items import SETTLED, TAKEN, WAITING, Endings, Item, Letters
 from detkit.api.replica import Facts
-from detkit.api.replies import Reply
 from detkit.api.statistics import Recorder
 from detkit.api.waiting import HEARTBEAT_S
-from detkit.api.workers import Done, Failed, ImageItem, Outcome
+from detkit.api.workers import Done, Failed, Outcome
 from detkit.errors import (
     CircuitOpenError,
     DetectionTimeoutError,
@@ -32,27 +31,6 @@ from detkit.errors import (
     describe,
 )
 from detkit.images import RGBImage
-
-WAITING, TAKEN, SETTLED = range(3)
-
-
-class Item(ImageItem):
-    """One image from submission to outcome."""
-
-    __slots__ = ("image_hw", "queue_ms", "reply", "state", "token")
-
-    def __init__(self, image: RGBImage, key: BatchKey, reply: Reply, token: Any) -> None:
-        super().__init__(key)
-        self.image = image
-        self.image_hw: tuple[int, int] = image.shape[:2]
-        self.reply: Reply | None = reply
-        self.token = token
-        self.state = WAITING
-        self.queue_ms = 0.0
-
-    def release(self) -> None:
-        """Let go of what somebody who keeps the item would keep alive."""
-        self.image = self.reply = self.token = None
 
 
 class Ledger:
@@ -72,24 +50,35 @@ class Ledger:
 
     # -- from the caller's side ---------------------------------------------------------------
 
-    def take_in_locked(self, items: Sequence[Item], turned_away: list[tuple[Item, Failed]]) -> None:
+    def take_in_locked(self, items: Sequence[Item], turned_away: Endings) -> None:
         """Let images wait; adds those that a full queue turned away to the list, for `deliver`."""
         now = time.perf_counter()
+        blocks = self._batcher.overflow == "block"
         for item in items:
             if item.state == SETTLED:  # its caller gave up before it came here
                 continue
+            refused = None if blocks else self._refused()
             offer = self._batcher.offer(item, now)
+            if refused is None:
+                continue
             if not offer.accepted:
                 self.recorder.rejected += 1
-                text = f"the queue is full ({self._batcher.max_queue_size} images wait)"
-                turned_away.append((item, Failed("queue", QueueFullError(text))))
                 item.state = SETTLED
+                turned_away.append((item, refused))
             elif offer.dropped is not None:
                 self.recorder.dropped += 1
                 self.recorder.failed += 1
-                text = "a newer image took this one's place in the queue"
-                turned_away.append((offer.dropped, Failed("queue", DroppedError(text))))
                 offer.dropped.state = SETTLED
+                turned_away.append((offer.dropped, refused))
+
+    def _refused(self) -> Failed | None:
+        """What an image turned away now is told; made before it is, where nothing interrupts."""
+        if not self._batcher.is_full:
+            return None
+        if self._batcher.overflow == "drop_oldest":
+            return Failed("queue", DroppedError("a newer image took this one's place in the queue"))
+        text = f"the queue is full ({self._batcher.max_queue_size} images wait)"
+        return Failed("queue", QueueFullError(text))
 
     def wait_for_space(self) -> None:
         """Block while the queue is full, if that is the declared overflow."""
@@ -116,11 +105,8 @@ class Ledger:
 
     def expire(self, items: Iterable[Item], timeout_s: float) -> None:
         """End what has no outcome yet with `DetectionTimeoutError`."""
-        self.fail(
-            items,
-            lambda: DetectionTimeoutError(f"no result within {timeout_s:g} s"),
-            timed_out=True,
-        )
+        text = f"no result within {timeout_s:g} s"
+        self.fail(items, lambda: DetectionTimeoutError(text), timed_out=True)
 
     def close_locked(self) -> None:
         """Nothing more is taken in; who waits for space need not wait any longer."""
@@ -226,13 +212,11 @@ class Ledger:
 
     def sweep(self, explain: Callable[[], BaseException]) -> None:
         """End everything that waits."""
-        with self._lock:
-            swept = self._batcher.discard_all()
-            for item in swept:
-                item.state = SETTLED
-            self.recorder.cancelled += len(swept)
-            self._space.notify_all()
-        self.deliver([(item, Failed("queue", explain())) for item in swept])
+
+        def find() -> Endings:
+            return [(item, Failed("queue", explain())) for item in self._batcher.everything()]
+
+        self._end(find, cancelled=True)
 
     def fail(
         self,
@@ -250,28 +234,61 @@ class Ledger:
             stage: Where it happened. None: in the queue, or in the detector, as each item says.
             timed_out: Whether to count it as timed out too.
         """
-        failed: list[tuple[Item, Failed]] = []
-        with self._lock:
-            for item in items:
-                where: Stage = stage or ("queue" if item.state == WAITING else "detect")
-                if self._end_locked(item):
-                    self.recorder.failed += 1
-                    self.recorder.timed_out += timed_out
-                    failed.append((item, Failed(where, explain())))
-            self._space.notify_all()
-        self.deliver(failed)
 
-    def deliver(self, outcomes: Sequence[tuple[Item, Outcome]]) -> None:
-        """Tell whoever waits for these, once for all images that share a reply."""
-        by_reply: dict[Reply, list[tuple[Any, Outcome]]] = {}
+        def find() -> Endings:
+            return [
+                (item, Failed(stage or ("queue" if item.state == WAITING else "detect"), explain()))
+                for item in items
+                if item.state != SETTLED
+            ]
+
+        self._end(find, timed_out=timed_out)
+
+    def _end(
+        self, find: Callable[[], Endings], *, cancelled: bool = False, timed_out: bool = False
+    ) -> None:
+        """End what is found and tell, all or none of it: an interrupt leaves nobody untold."""
+        found: Endings = []
+        letters: Letters = {}
+        try:
+            with self._lock:
+                found = find()
+                try:
+                    self._settle_locked(found, cancelled, timed_out)
+                except BaseException:
+                    self._settle_locked(found, cancelled, timed_out)
+                    raise
+            self.deliver(found, letters)
+        except BaseException:
+            self.deliver(found, letters)
+            raise
+
+    def _settle_locked(self, found: Endings, cancelled: bool, timed_out: bool) -> None:
+        for item, _ in found:
+            if self._end_locked(item):
+                self.recorder.cancelled += cancelled
+                self.recorder.failed += not cancelled
+                self.recorder.timed_out += timed_out
+        self._space.notify_all()
+
+    def deliver(
+        self, outcomes: Sequence[tuple[Item, Outcome]], letters: Letters | None = None
+    ) -> None:
+        """Tell whoever waits for these, once for all images that share a reply.
+
+        Args:
+            outcomes: What became of which image.
+            letters: Who may be interrupted here gives an empty dict, and both again after that.
+        """
+        letters = {} if letters is None else letters
         for item, outcome in outcomes:
             if item.reply is not None:
-                pairs = by_reply.get(item.reply)
+                pairs = letters.get(item.reply)
                 if pairs is None:
-                    pairs = by_reply[item.reply] = []
+                    pairs = letters[item.reply] = []
                 pairs.append((item.token, outcome))
             item.release()
-        for reply, pairs in by_reply.items():
+        for reply, pairs in letters.items():
             lost = reply.deliver(pairs)
             if lost:
                 with self._lock:

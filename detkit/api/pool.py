@@ -30,11 +30,6 @@ from detkit.threads import Thread
 logger = logging.getLogger("detkit")
 
 
-def _has_ended(thread: threading.Thread, timeout_s: float) -> bool:
-    thread.join(timeout_s)
-    return not thread.is_alive()
-
-
 class WorkerPool:
     """At most `max_workers` threads around one detector.
 
@@ -127,16 +122,25 @@ class WorkerPool:
             return True
         while True:
             with self._lock:
-                self._forget_ended_locked()
-                threads = set(self._threads)
-                if self._watchdog is not None and self._watchdog.thread is not None:
-                    threads.add(self._watchdog.thread)
+                threads = self._threads_locked()
             if not threads:
                 return True
             for thread in threads:
                 left_s = None if deadline is None else deadline - time.monotonic()
-                if not wait_for(partial(_has_ended, thread), left_s):
+                if not wait_for(partial(self._has_left, thread), left_s):
                     return False
+
+    def _threads_locked(self) -> set[threading.Thread]:
+        watching = None if self._watchdog is None else self._watchdog.thread
+        return {t for t in (*self._threads, watching) if t is not None}
+
+    def _has_left(self, thread: threading.Thread, timeout_s: float) -> bool:
+        """Wait for one thread; whether it has ended, or was given up meanwhile."""
+        thread.join(timeout_s)
+        with self._lock:
+            if not thread.is_alive():
+                self._threads.discard(thread)
+            return thread not in self._threads_locked()
 
     # -- the life of a worker -----------------------------------------------------------------
 
@@ -154,7 +158,7 @@ class WorkerPool:
             target=self._live, args=(slot,), name=f"detkit-worker-{slot.index}", daemon=True
         )
         slot.thread = thread
-        self._forget_ended_locked()
+        self._threads = {t for t in self._threads if t.is_alive()}
         self._num_born += 1
         try:
             thread.start()
@@ -171,18 +175,12 @@ class WorkerPool:
             self._slots.append(slot)
         self._threads.add(thread)
 
-    def _forget_ended_locked(self) -> None:
-        self._threads = {t for t in self._threads if t.is_alive()}
-
     def _live(self, slot: Slot) -> None:
         own_this_thread(self)
         try:
             with self._lock:
                 self._enter_locked(slot, threading.current_thread())
-            try:
-                ready = self._equip(slot)
-            finally:
-                slot.is_starting = False
+            ready = self._equip(slot)
             while ready and self._next_batch(slot):
                 self._work_on_batch(slot)
         except BaseException as error:  # noqa: BLE001  whatever ends a worker must be told
@@ -195,6 +193,7 @@ class WorkerPool:
 
     def _next_batch(self, slot: Slot) -> bool:
         with self._lock:
+            slot.is_starting = False  # not before it asks: until then others leave it its share
             while True:
                 surplus = len(self._slots) > min(self.max_workers, self._max_replicas)
                 if slot.is_gone or slot.is_outdated or surplus:

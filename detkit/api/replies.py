@@ -27,8 +27,11 @@ logger = logging.getLogger("detkit")
 class Reply(Protocol):
     """Where outcomes go. `token` is whatever the reply put beside the image."""
 
-    def deliver(self, outcomes: Sequence[tuple[Any, Outcome]]) -> int:
-        """Hand over `(token, outcome)` pairs; returns how many could not be delivered."""
+    def deliver(self, outcomes: list[tuple[Any, Outcome]]) -> int:
+        """Hand over `(token, outcome)` pairs; returns how many could not be delivered.
+
+        Who is interrupted here calls it again with the same list; nobody is told twice.
+        """
 
 
 class _Bundle(list[Any]):
@@ -110,31 +113,26 @@ class LoopReplies:
         """Set the futures' results soon, on their loop."""
         with self._lock:
             bundle = self._arrived()
-            wake = bundle is None
             if bundle is None:
                 bundle = _Bundle()
+                loop = self._loop()
+                try:
+                    if loop is None:
+                        raise RuntimeError("the event loop is gone")
+                    loop.call_soon_threadsafe(self._set_results, bundle)
+                except RuntimeError:  # closed or gone: nobody waits any more
+                    return len(outcomes)
+                # Not before the loop knows of it: what others add now must arrive, even if this
+                # thread is interrupted.
                 self._arrived = weakref.ref(bundle)
             bundle.extend(outcomes)
-        if not wake:
-            return 0
-        loop = self._loop()
-        try:
-            if loop is None:
-                raise RuntimeError("the event loop is gone")
-            loop.call_soon_threadsafe(self._set_results, bundle)
-        except RuntimeError:  # closed or gone: nobody waits any more
-            return len(self._closed(bundle))
         return 0
 
-    def _closed(self, bundle: _Bundle) -> _Bundle:
-        """Nothing is added to this bundle any more."""
-        with self._lock:
+    def _set_results(self, bundle: _Bundle) -> None:
+        with self._lock:  # nothing is added to this bundle any more
             if self._arrived() is bundle:
                 self._arrived = _no_bundle
-        return bundle
-
-    def _set_results(self, bundle: _Bundle) -> None:
-        arrived: list[tuple[asyncio.Future[Any], Outcome | None]] = self._closed(bundle)
+        arrived: list[tuple[asyncio.Future[Any], Outcome | None]] = bundle
         for future, outcome in arrived:
             if future.done():
                 continue
@@ -164,23 +162,29 @@ class LoopReplies:
 class _FutureReply:
     """Outcomes for `concurrent.futures.Future`s; the token is the future."""
 
-    def deliver(self, outcomes: Sequence[tuple[Future[DetectionResult], Outcome]]) -> int:
-        for future, outcome in outcomes:
-            if not future.set_running_or_notify_cancel():
-                continue
-            try:
-                if isinstance(outcome, Failed):
-                    future.set_exception(outcome.exception)
-                else:
-                    future.set_result(outcome)
-            except BaseException as error:
-                # Not ours: a callback that somebody added raised SystemExit or the like. The
-                # other images of the batch must hear of their outcome all the same.
-                on_main = threading.current_thread() is threading.main_thread()
-                if isinstance(error, KeyboardInterrupt) and on_main:
-                    raise
-                logger.exception("a callback of a future raised")
+    def deliver(self, outcomes: list[tuple[Future[DetectionResult], Outcome]]) -> int:
+        while outcomes:
+            self._tell(*outcomes[0])
+            del outcomes[0]
         return 0
+
+    def _tell(self, future: Future[DetectionResult], outcome: Outcome) -> None:
+        if future.done() and not future.cancelled():
+            return  # it was told before an interrupt
+        if not (future.running() or future.set_running_or_notify_cancel()):
+            return
+        try:
+            if isinstance(outcome, Failed):
+                future.set_exception(outcome.exception)
+            else:
+                future.set_result(outcome)
+        except BaseException as error:
+            # Not ours: a callback that somebody added raised SystemExit or the like. The
+            # other images of the batch must hear of their outcome all the same.
+            on_main = threading.current_thread() is threading.main_thread()
+            if isinstance(error, KeyboardInterrupt) and on_main:
+                raise
+            logger.exception("a callback of a future raised")
 
 
 FUTURE_REPLY = _FutureReply()
@@ -191,7 +195,7 @@ class Collector:
 
     Args:
         size: Number of images.
-        on_complete: Called once, on the thread that brought the last outcome.
+        on_complete: Called, at least once, on the thread that brought the last outcome.
     """
 
     def __init__(self, size: int, on_complete: Callable[[], object]) -> None:
@@ -211,9 +215,11 @@ class Collector:
         """Store the outcomes under their index."""
         with self._lock:
             for index, outcome in outcomes:
-                self.outcomes[index] = outcome
-                self._num_failed += isinstance(outcome, Failed)
-            self._missing -= len(outcomes)
+                is_failed = isinstance(outcome, Failed)
+                if self.outcomes[index] is None:
+                    self.outcomes[index] = outcome
+                    self._num_failed += is_failed
+                    self._missing -= 1
             complete = self._missing == 0
         if complete:
             self.on_complete()

@@ -91,7 +91,7 @@ class Search:
         witnesses: tuple[Choice, ...] = (),
     ) -> None:
         self._space = space
-        self._goal = goal
+        self.goal = goal
         self._measure = measure
         self._clock = clock
         self._budget_s = budget_s
@@ -132,7 +132,7 @@ class Search:
 
     def ranked(self) -> list[Point]:
         """Points by merit, the best first. One that was tried once only counts as it came."""
-        return sorted(self.points.values(), key=lambda p: p.value(self._goal), reverse=True)
+        return sorted(self.points.values(), key=lambda p: p.value(self.goal), reverse=True)
 
     def best(self) -> Point | None:
         """The smallest setting among those that are as good as the best; None if nothing works."""
@@ -141,8 +141,8 @@ class Search:
             return None
         # Who raced was measured best; the others were lucky at most once.
         raced = [p for p in ranked if p.race] or ranked
-        tier = raced[0].value(self._goal)[0]
-        rivals = [p for p in raced if p.value(self._goal)[0] == tier]
+        tier = raced[0].value(self.goal)[0]
+        rivals = [p for p in raced if p.value(self.goal)[0] == tier]
         equals = [p for p in rivals if p is raced[0] or self._is_equal(raced[0], p)]
         return min(equals, key=lambda p: _size(p.choice))
 
@@ -150,7 +150,7 @@ class Search:
         """Whether a point is as good, as far as its rounds beside the top one tell."""
         gap, spread = self._gap(top, point)
         if math.isinf(spread):
-            return point.value(self._goal)[1] >= (1 - EQUAL) * top.value(self._goal)[1]
+            return point.value(self.goal)[1] >= (1 - EQUAL) * top.value(self.goal)[1]
         # The top is on top partly by luck: one standard error is granted, but never 5 % in all.
         return gap <= min(EQUAL + spread, 2 * EQUAL)
 
@@ -213,11 +213,11 @@ class Search:
 
     def _finalists(self) -> list[Point]:
         ranked = [p for p in self.ranked() if p.images_per_s > 0]
-        tier, top = ranked[0].value(self._goal)
+        tier, top = ranked[0].value(self.goal)
         near = [
             p
             for p in ranked
-            if p.value(self._goal)[0] == tier and p.value(self._goal)[1] >= _FINAL_SHARE * top
+            if p.value(self.goal)[0] == tier and p.value(self.goal)[1] >= _FINAL_SHARE * top
         ]
         chosen = near[:_MAX_FINALISTS]
         # For the advice: the best without batches, with one worker, and the setting of today.
@@ -232,7 +232,7 @@ class Search:
         return list({p.choice: p for p in chosen}.values())
 
     def _still_in(self, finalists: list[Point]) -> list[Point]:
-        leader = max(finalists, key=lambda p: p.value(self._goal))
+        leader = max(finalists, key=lambda p: p.value(self.goal))
         kept = []
         for point in finalists:
             gap, spread = self._gap(leader, point)
@@ -289,7 +289,7 @@ class Search:
         return made
 
     def _merit(self, measurement: Measurement) -> float:
-        return self._goal.value(measurement.images_per_s, measurement.latency_s)[1]
+        return self.goal.value(measurement.images_per_s, measurement.latency_s)[1]
 
     def _time_left(self) -> float:
         return self._budget_s - self.elapsed_s

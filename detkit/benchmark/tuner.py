@@ -10,10 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
 from detkit.api.async_detector import AsyncDetector
-from detkit.benchmark.advice import advise, gain_of_batching, gain_of_workers
 from detkit.benchmark.choices import (
     BATCH_SIZES,
     Choice,
@@ -25,23 +22,20 @@ from detkit.benchmark.choices import (
     parse_goal,
     variants_of,
 )
-from detkit.benchmark.drift import Drift, find_drift
 from detkit.benchmark.instruments import Instruments
-from detkit.benchmark.intervals import Interval, median_interval
 from detkit.benchmark.labels import label_of
-from detkit.benchmark.machine import Machine, describe_machine
-from detkit.benchmark.runner import INTERRUPTED
-from detkit.benchmark.search import Measure, Point, Search
+from detkit.benchmark.machine import describe_machine
+from detkit.benchmark.search import Measure, Search
 from detkit.benchmark.trials import Trials, can_use_workers, ways_to_load
 from detkit.benchmark.tune_cache import cache_file, recall, remember
-from detkit.benchmark.tune_report import TunePoint, TuneReport, TuningError
+from detkit.benchmark.tune_findings import report_of
+from detkit.benchmark.tune_report import TuneReport
 from detkit.images import RGBImage, validate_image
 from detkit.progress import NoProgress, Progress, shown_if
 
 # A remembered answer is trusted while its setting runs within this of its old speed. A new
 # model of the same name, a busier machine or another power plan all show as more.
 _SAME_SPEED = 0.25
-_SEED = 0
 
 
 def tune(
@@ -127,7 +121,7 @@ def tune(
                 search = _search(
                     detector, measure, space, wanted, seconds, tools, keep_on_interrupt
                 )
-            report = _report(detector, trials, search, wanted, seconds, machine)
+            report = report_of(search, trials, seconds, machine, label_of(detector.detector))
             if use_cache and report.is_decided:
                 remember(path, report)
     return replace(report, detector=detector, make=make)
@@ -147,43 +141,6 @@ def _search(
     search = Search(space, goal, measure, tools.clock, seconds, witnesses)
     search.run(keep_on_interrupt=keep_on_interrupt)
     return search
-
-
-def _report(
-    detector: AsyncDetector,
-    trials: Trials,
-    search: Search,
-    goal: Goal,
-    seconds: float,
-    machine: Machine,
-) -> TuneReport:
-    best = search.best()
-    if best is None:
-        raise TuningError(
-            f"every image failed with every setting that was tried: {trials.first_error}"
-        )
-    batching, parallel = gain_of_batching(search), gain_of_workers(search)
-    advice = advise(
-        best,
-        goal,
-        batching=batching,
-        parallel=parallel,
-        is_decided=search.is_decided,
-        seconds=round(search.elapsed_s, 1) if search.was_interrupted else seconds,
-    )
-    return TuneReport(
-        goal=str(goal),
-        best=best.choice,
-        points=tuple(_point(p, best) for p in search.ranked()),
-        advice=advice,
-        is_decided=search.is_decided,
-        batching=batching,
-        parallel=parallel,
-        elapsed_s=search.elapsed_s,
-        machine=machine,
-        model=label_of(detector.detector),
-        notes=tuple(_notes(search, trials)),
-    )
 
 
 def _watched(
@@ -251,41 +208,6 @@ def _variants(
     if options and make is None:
         raise ValueError("options need a factory: pass make as well")
     return make, variants_of(options)
-
-
-def _point(point: Point, best: Point) -> TunePoint:
-    rates = [t.images_per_s for t in point.tries]
-    rate = median_interval(rates, np.random.default_rng(_SEED))
-    fate = "chosen" if point is best else point.fate
-    if not fate:
-        fate = "raced" if point.race else "behind"
-    if point.images_per_s == 0:
-        fate = "failed"
-        rate = Interval(0.0, math.nan, math.nan)
-    return TunePoint(point.choice, rate, point.latency_s, len(point.tries), point.num_failed, fate)
-
-
-def _notes(search: Search, trials: Trials) -> list[str]:
-    notes = [INTERRUPTED, *trials.notes] if search.was_interrupted else list(trials.notes)
-    drift = _drift(search)
-    if drift.is_significant:
-        notes.append(str(drift))
-    if search.too_dear:
-        sizes = ", ".join(str(c) for c in search.too_dear[:3])
-        more = f" and {len(search.too_dear) - 3} more" if len(search.too_dear) > 3 else ""
-        notes.append(f"not tried, as one try takes too large a part of the time: {sizes}{more}")
-    num_failed = sum(p.num_failed for p in search.points.values())
-    if num_failed and trials.first_error:
-        notes.append(f"{num_failed} images failed meanwhile, the first with {trials.first_error}")
-    return notes
-
-
-def _drift(search: Search) -> Drift:
-    """Whether the machine changed its speed during the race, by those who ran all of it."""
-    rounds = range(search.num_rounds)
-    points = [p for p in search.points.values() if all(k in p.race for k in rounds)]
-    rates = [[p.race[k].images_per_s for k in rounds] for p in points]
-    return find_drift([[1 / r if r > 0 else math.inf for r in of_one] for of_one in rates])
 
 
 def _check(

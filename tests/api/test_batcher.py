@@ -77,6 +77,21 @@ def test_what_waits_is_divided_evenly_among_idle_workers() -> None:
     assert [len(batcher.next_batch(0.0, idle)) for idle in (4, 3, 2, 1)] == [3, 3, 2, 2]
 
 
+@pytest.mark.parametrize("num_images", [1, 16, 17, 31, 32, 33, 48, 64, 65, 100])
+@pytest.mark.parametrize("num_workers", [1, 2, 4])
+def test_an_explicit_size_takes_as_few_batches_as_it_allows_and_evens_out_the_last(
+    num_images: int, num_workers: int
+) -> None:
+    key = A._replace(batch_size=32)
+    calls = simulate(Script([(0, num_images, key)], [], num_workers=num_workers))
+    sizes = [size for _, size in calls]
+    assert sum(sizes) == num_images
+    assert max(sizes) <= 32
+    assert len(sizes) == -(-num_images // 32), "one more call may cost more than it saves"
+    if num_images <= num_workers * 32:
+        assert max(sizes) - min(sizes) <= 1
+
+
 def test_flush_waits_for_nobody() -> None:
     batcher: Batcher[Image] = Batcher(4, batch_timeout_s=1000.0)
     images = offer_all(batcher, [A])
@@ -189,7 +204,7 @@ class AnyHistory(RuleBasedStateMachine):
         if not flush and self.batcher.batch_timeout_s > 0:
             assert is_due or len(batch) == limit, "only a full batch need not wait"
         is_divided = num_idle > 1 and self.batcher.batch_timeout_s == 0
-        if key.batch_size is not None or not is_divided:
+        if not is_divided:
             assert len(batch) == min(limit, len(mates))
         else:
             assert len(batch) >= min(limit, -(-len(mates) // num_idle))
@@ -206,7 +221,9 @@ class AnyHistory(RuleBasedStateMachine):
 
     @rule()
     def sweep(self) -> None:
-        assert self.batcher.discard_all() == self.waiting
+        assert self.batcher.everything() == self.waiting
+        for image in self.batcher.everything():
+            assert self.batcher.discard(image)
         self.end(list(self.waiting))
 
     def end(self, images: list[Image]) -> None:
@@ -285,7 +302,10 @@ SCRIPTS = {
     "two_workers": Script([(0, 4, A)], [(0, 2), (0, 2)], num_workers=2),
     "two_workers_odd": Script([(0, 5, A)], [(0, 3), (0, 2)], num_workers=2),
     "two_workers_long": Script([(0, 10, A)], [(0, 4), (0, 4), (1, 1), (1, 1)], num_workers=2),
-    "asked_for_size": Script([(0, 6, A4)], [(0, 4), (0, 2)], max_batch_size=9, num_workers=2),
+    "asked_for_size": Script([(0, 6, A4)], [(0, 3), (0, 3)], max_batch_size=9, num_workers=2),
+    "asked_for_one_call": Script([(0, 4, A4)], [(0, 4)], num_workers=2),
+    "asked_for_size_long": Script([(0, 10, A4)], [(0, 4), (0, 4), (1, 2)], num_workers=2),
+    "asked_for_size_alone": Script([(0, 6, A4)], [(0, 4), (1, 2)], num_workers=1),
     "patience_alone": Script([(0, 1, A)], [(0.5, 1)], timeout_s=0.5),
     "patience_filled": Script([(0, 1, A), (0.25, 3, A)], [(0.25, 4)], timeout_s=0.5),
     "patience_ends": Script([(0, 1, A), (0.25, 1, A)], [(0.5, 2)], timeout_s=0.5),

@@ -97,20 +97,33 @@ def latencies_s(batch_timeout_s: float, num_calls: int) -> list[float]:
     return asyncio.run(measure())
 
 
-def p99_s(tries: list[list[float]]) -> float:
-    """Of the best try: what else the machine does can only add to the engine's own."""
-    return min(took[math.ceil(0.99 * len(took)) - 1] for took in tries)
+def p99_s(batch_timeout_s: float, num_calls: int, bound_s: float) -> tuple[float, float]:
+    """Of the best try, and the least of all: what else the machine does can only add.
+
+    So one try within the bound is enough; on a machine left alone it is the first.
+    """
+    best_s = least_s = math.inf
+    for _ in range(20):
+        took = latencies_s(batch_timeout_s, num_calls)
+        least_s = min(least_s, took[0])
+        best_s = min(best_s, took[math.ceil(0.99 * len(took)) - 1])
+        if best_s <= bound_s:
+            break
+    return best_s, least_s
 
 
 def test_t03_lone_call_waits_for_nobody() -> None:
-    tries = [latencies_s(0.0, 200) for _ in range(5)]
-    assert p99_s(tries) <= 0.005
+    bound_s = 0.005
+    best_s, _ = p99_s(0.0, 200, bound_s)
+    assert best_s <= bound_s
 
 
+@pytest.mark.watchdog(60)
 def test_t03_lone_call_waits_as_long_as_it_was_told() -> None:
-    tries = [latencies_s(0.005, 100) for _ in range(5)]
-    assert min(took[0] for took in tries) >= 0.005
-    assert p99_s(tries) <= 0.005 + 0.010
+    bound_s = 0.005 + 0.010
+    best_s, least_s = p99_s(0.005, 100, bound_s)
+    assert least_s >= 0.005
+    assert best_s <= bound_s
 
 
 def test_t03_full_batches_do_not_wait() -> None:
@@ -230,3 +243,17 @@ def test_idle_workers_share_what_waits() -> None:
         batch.join()
     assert sum(fake.batch_sizes) == 16
     assert max(fake.batch_sizes) < 16
+
+
+def test_idle_workers_share_a_call_with_a_batch_size_evenly() -> None:
+    gates = Gates()
+    gates.at("in_detector").close()
+    fake = FakeDetector(gates=gates)
+    images = [numbered_image(n) for n in range(48)]
+    with AsyncDetector(fake, max_workers=2) as detector:
+        batch = threading.Thread(target=detector.detect_batch, args=(images, 32))
+        batch.start()
+        gates.at("in_detector").wait_for_arrivals(2)
+        gates.open_all()
+        batch.join()
+        assert detector.statistics().batch_size_histogram == {24: 2}

@@ -22,7 +22,6 @@ from detkit.testing import FakeDetector, Gates, numbered_image, result_number
 MODES = ("drain", "cancel")
 STATES = ("idle", "queued", "in_batch", "loading", "oom_retrying")
 RIVALS = ("second_close", "from_callback", "from_worker", "from_other_loop", "during_submit")
-NUM_INTERLEAVINGS = 5
 SHUTDOWN_BOUND_S = 1.0
 REFUSAL_BOUND_S = 0.05
 
@@ -170,8 +169,10 @@ def run_together(scene: Scene, *actors: Callable[[], None]) -> list[float]:
 @pytest.mark.parametrize("rival", RIVALS)
 @pytest.mark.parametrize("state", STATES)
 @pytest.mark.parametrize("mode", MODES)
-def test_t12_shutdown_race(mode: str, state: str, rival: str) -> None:
-    for seed in range(NUM_INTERLEAVINGS):
+def test_t12_shutdown_race(
+    mode: str, state: str, rival: str, repetitions: Callable[[int, int], int]
+) -> None:
+    for seed in range(repetitions(5, 40)):
         scene = Scene(state, mode, seed)
         compete = scene.rival(rival)
         took_s = run_together(scene, scene.close, compete, scene.gates.open_all)

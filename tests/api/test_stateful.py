@@ -306,10 +306,12 @@ class EngineMachine(RuleBasedStateMachine):
         assert not stats.circuit_open
 
     def teardown(self) -> None:
-        self.settle()
-        self.loop.close()
-        started = time.monotonic()
-        self.detector.shutdown()
+        try:
+            self.settle()
+        finally:  # also where it fails: a later test counts the threads there are
+            self.loop.close()
+            started = time.monotonic()
+            self.detector.shutdown()
         assert time.monotonic() - started <= SETTLE_BOUND_S
         stats = self.detector.statistics()
         assert (stats.queue_depth, stats.blocked, stats.running, stats.workers) == (0, 0, 0, 0)

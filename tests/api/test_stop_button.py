@@ -6,17 +6,15 @@ With ipykernel 7 and 6.
 from __future__ import annotations
 
 import signal
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import FrameType
 
 import pytest
+from interrupts import BEYOND, Moments
 from kernels import IPYKERNELS, SIX, Kernel, running_kernel
 from stopwatch import Stopwatch
 
-import detkit.api
 from detkit import AsyncDetector
 from detkit.testing import FakeDetector, Gates, numbered_image, result_number
 
@@ -26,8 +24,6 @@ STOP_BOUND_S = 0.5
 # CPU the other waits with it: 0.2 to 0.7 s on a quiet machine, 1.5 s with eight times its work.
 IMPORT_STOP_BOUND_S = 3.0
 NEXT_CELL_BOUND_S = 1.0
-ENGINE_FOLDER = detkit.api.__path__[0]
-BEYOND = sys.maxsize
 
 # One call takes 0.25 s for images from 1000 on, and 4 s for those from 2000 on.
 SETUP = """
@@ -230,23 +226,12 @@ def test_t22_an_interrupted_map_gives_up_every_image(ordered: bool) -> None:
 
 
 def interrupted_map(nth: int, *, ordered: bool) -> int:
-    """Take the first of nine results, with an interrupt at the `nth` call inside the engine.
-
-    The interpreter looks for signals where Python calls a function and where a built-in returns:
-    just there a profile function is called, so this tries every moment there is.
+    """Take the first of nine results, with an interrupt at the `nth` moment of it.
 
     Returns:
         The number of such moments in the whole call, if `nth` lies beyond them.
     """
-    num_moments = 0
-
-    def interrupt(frame: FrameType, event: str, _: object) -> None:
-        nonlocal num_moments
-        if event in {"call", "c_return"} and frame.f_code.co_filename.startswith(ENGINE_FOLDER):
-            num_moments += 1
-            if num_moments == nth:
-                raise KeyboardInterrupt
-
+    moments = Moments()
     gates = Gates()
     gates.at("in_detector").close()
     fake = FakeDetector(gates=gates)
@@ -257,11 +242,10 @@ def interrupted_map(nth: int, *, ordered: bool) -> int:
         opening = threading.Timer(0.5, gates.open_all)
         if nth == BEYOND:
             opening.start()
-        sys.setprofile(interrupt)
         try:
-            next(series)
+            with moments.interrupt_at(nth):
+                next(series)
         except KeyboardInterrupt:
-            sys.setprofile(None)
             stats = detector.statistics()
             left = (stats.queue_depth, stats.blocked, stats.running, stats.succeeded)
             assert left == (0, 0, 0, 0), nth
@@ -270,10 +254,9 @@ def interrupted_map(nth: int, *, ordered: bool) -> int:
             assert result_number(detector.detect(numbered_image(20), timeout_s=10)) == 20
             assert len(fake.seen) <= 3, "only what ran at the interrupt, and the last"
         finally:
-            sys.setprofile(None)
             opening.cancel()
             series.close()
-    return num_moments
+    return moments.num_passed
 
 
 @pytest.mark.watchdog(120)

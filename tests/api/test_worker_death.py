@@ -151,6 +151,18 @@ def test_t08_hanging_replica_costs_at_most_its_batch(
             assert stats.submitted == stats.succeeded + stats.failed
 
 
+def test_t08_a_shutdown_under_way_does_not_wait_for_a_worker_that_is_given_up() -> None:
+    gates = Gates()
+    gates.at("in_detector").close()
+    fake = FakeDetector(gates=gates)
+    detector = AsyncDetector(fake, max_workers=1, default_batch_size=1, hang_timeout_s=0.3)
+    future = detector.submit(numbered_image(1))
+    gates.at("in_detector").wait_for_arrivals(1)
+    with gates:
+        detector.shutdown()  # begins before the worker counts as hung, and ends while it hangs
+        assert isinstance(future.exception(0), WorkerHungError)
+
+
 def test_t08_all_callers_are_told_when_the_circuit_opens() -> None:
     gates = Gates()
     gates.at("in_detector").close()

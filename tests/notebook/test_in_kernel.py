@@ -105,7 +105,7 @@ results = await other.detect_batch_async(images)
 
 @pytest.mark.watchdog(120)
 @pytest.mark.parametrize("kind", RERUN)
-def test_running_a_cell_fifty_times_leaks_nothing(kernel: Kernel, kind: str) -> None:
+def test_t24_running_a_cell_fifty_times_leaks_nothing(kernel: Kernel, kind: str) -> None:
     # What the allocator holds back for later is no leak.
     measure = """
 gc.collect()
@@ -134,7 +134,7 @@ answer = [threading.active_count(), memory, len(widget._instances), len(asyncio.
     assert memory_after - memory < RERUN_BOUND_BYTES
 
 
-def test_an_exception_in_a_cell_keeps_no_image_alive(kernel: Kernel) -> None:
+def test_t24_an_exception_in_a_cell_keeps_no_image_alive(kernel: Kernel) -> None:
     kernel.run("import weakref\nbad = numbered_image(99)\ngone = weakref.ref(bad)\nanswer = None")
     for call in ("await detector.detect_async(bad)", "detector.detect(bad)"):
         content = kernel.reply(kernel.start(call))
