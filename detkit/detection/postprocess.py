@@ -6,7 +6,8 @@ nothing of images, models or runtimes.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import math
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +21,10 @@ I64 = npt.NDArray[np.int64]
 MAX_CANDIDATES = 30_000
 # Candidates judged together. Larger blocks waste comparisons, smaller ones waste Python.
 _BLOCK = 256
+_DAMAGED = (
+    "the network returned NaN or infinity; the weights may be damaged, or the precision too low "
+    "for this model: try precision='fp32'"
+)
 
 
 class Detections(NamedTuple):
@@ -28,6 +33,104 @@ class Detections(NamedTuple):
     boxes: F32
     scores: F32
     classes: I64
+
+
+_NOTHING = Detections(
+    np.empty((0, 4), dtype=np.float32),
+    np.empty(0, dtype=np.float32),
+    np.empty(0, dtype=np.int64),
+)
+
+
+class Level(NamedTuple):
+    """What a YOLOv8 or YOLO11 head says of one grid of anchors, before it is decoded.
+
+    Attributes:
+        stride: Distance between neighbouring anchors, in pixels of the network's input.
+        logits: `(num_classes, h, w)` float32, the scores before the logistic function.
+        distances: `(4 * bins, h, w)` float32. For the left, upper, right and lower side in turn:
+            how likely it is 0, 1, … strides away from the anchor, before the softmax. (That is
+            distribution focal loss, Li et al. 2020.)
+    """
+
+    stride: int
+    logits: F32
+    distances: F32
+
+
+RawOutput: TypeAlias = F32 | list[tuple[Level, ...]]
+"""Of a whole batch: one array, or the levels of each image."""
+
+
+def decode_levels(
+    levels: tuple[Level, ...],
+    *,
+    confidence_threshold: float,
+    classes: tuple[int, ...] | None = None,
+) -> Detections:
+    """As `decode_anchors`, of a head that left its decoding to us: it is done for few anchors.
+
+    Raises:
+        InvalidResultError: If the network returned NaN or infinity.
+    """
+    # With room for rounding; the score itself is compared below.
+    likely = min(max(confidence_threshold, 1e-300), 1 - 1e-7)
+    cutoff = math.log(likely / (1 - likely)) - 1e-3
+    found = [_decode_level(level, cutoff) for level in levels]
+    boxes, scores, ids = (np.concatenate(column) for column in zip(*found, strict=True))
+    wanted = scores >= np.float32(confidence_threshold)
+    if classes is not None:
+        wanted &= np.isin(ids, classes)
+    if not wanted.all():
+        boxes, scores, ids = boxes[wanted], scores[wanted], ids[wanted]
+    order = np.argsort(-scores, kind="stable")[:MAX_CANDIDATES]
+    return Detections(boxes[order], scores[order], ids[order])
+
+
+def as_anchors(levels: tuple[Level, ...]) -> F32:
+    """All that the head says, decoded: what `decode_anchors` takes."""
+    scores, boxes = [], []
+    for level in levels:
+        num_classes, height, width = level.logits.shape
+        scores.append(_logistic(level.logits.reshape(num_classes, -1)))
+        xyxy = _boxes_of(level, np.arange(height * width)).T
+        boxes.append(np.concatenate([(xyxy[:2] + xyxy[2:]) / 2, xyxy[2:] - xyxy[:2]]))
+    return np.concatenate([np.concatenate(boxes, axis=1), np.concatenate(scores, axis=1)])
+
+
+def _decode_level(level: Level, cutoff: float) -> Detections:
+    """Candidates of one grid in the order of its anchors."""
+    logits = level.logits.reshape(len(level.logits), -1)
+    best = logits.max(axis=0)
+    if not np.isfinite(best).all():  # a NaN anywhere in the logits reaches `best`
+        raise InvalidResultError(_DAMAGED)
+    (index,) = np.nonzero(best >= np.float32(cutoff))
+    if len(index) == 0:
+        return _NOTHING
+    ids = logits[:, index].argmax(axis=0)
+    return Detections(_boxes_of(level, index), _logistic(best[index]), ids)
+
+
+def _boxes_of(level: Level, index: I64) -> F32:
+    """`(N, 4)` xyxy of these anchors of a grid."""
+    bins, width = len(level.distances) // 4, level.distances.shape[2]
+    sides = level.distances.reshape(4, bins, -1)[:, :, index]
+    if not np.isfinite(sides).all():
+        raise InvalidResultError(_DAMAGED)
+    weights = np.exp(sides - sides.max(axis=1, keepdims=True))
+    far = np.arange(bins, dtype=np.float32)[:, None]
+    away = (weights * far).sum(axis=1) / weights.sum(axis=1)
+    row, column = np.divmod(index, width)
+    centre = np.stack([column, row]).astype(np.float32) + np.float32(0.5)
+    corners = np.concatenate([centre - away[:2], centre + away[2:]])
+    boxes: F32 = np.ascontiguousarray(corners.T) * np.float32(level.stride)
+    return boxes
+
+
+def _logistic(logits: F32) -> F32:
+    # Below the limit a float32 would overflow; the score is nothing anyway.
+    scores: F32 = 1 / (1 + np.exp(-np.maximum(logits, np.float32(-80))))
+    return scores
 
 
 def decode_anchors(
@@ -50,10 +153,7 @@ def decode_anchors(
     best = raw[4:].max(axis=0)
     # A NaN anywhere in the scores reaches `best`.
     if not (np.isfinite(best).all() and np.isfinite(raw[:4]).all()):
-        raise InvalidResultError(
-            "the network returned NaN or infinity; the weights may be damaged, or the precision "
-            "too low for this model: try precision='fp32'"
-        )
+        raise InvalidResultError(_DAMAGED)
     # A head without distribution focal loss can return boxes turned inside out: no boxes.
     real = (raw[2] >= 0) & (raw[3] >= 0)
     (index,) = np.nonzero((best >= np.float32(confidence_threshold)) & real)
