@@ -73,18 +73,29 @@ def decode_levels(
     Raises:
         InvalidResultError: If the network returned NaN or infinity.
     """
-    # With room for rounding; the score itself is compared below.
-    likely = min(max(confidence_threshold, 1e-300), 1 - 1e-7)
-    cutoff = math.log(likely / (1 - likely)) - 1e-3
-    found = [_decode_level(level, cutoff) for level in levels]
-    boxes, scores, ids = (np.concatenate(column) for column in zip(*found, strict=True))
+    planes = [level.logits.reshape(len(level.logits), -1) for level in levels]
+    best = np.concatenate([plane.max(axis=0) for plane in planes])
+    if not np.isfinite(best).all():  # a NaN anywhere in the logits reaches `best`
+        raise InvalidResultError(_DAMAGED)
+    (index,) = np.nonzero(best >= np.float32(_logit(confidence_threshold)))
+    # Rounding must not decide: the score itself is compared.
+    scores = _logistic(best[index])
     wanted = scores >= np.float32(confidence_threshold)
+    index, scores = index[wanted], scores[wanted]
+    ids, boxes = [_NOTHING.classes], [_NOTHING.boxes]
+    first = 0
+    for level, plane in zip(levels, planes, strict=True):
+        end = first + plane.shape[1]
+        start, stop = np.searchsorted(index, (first, end))
+        if stop > start:
+            here = index[start:stop] - first
+            ids.append(plane[:, here].argmax(axis=0))
+            boxes.append(_boxes_of(level, here))
+        first = end
+    found = Detections(np.concatenate(boxes), scores, np.concatenate(ids))
     if classes is not None:
-        wanted &= np.isin(ids, classes)
-    if not wanted.all():
-        boxes, scores, ids = boxes[wanted], scores[wanted], ids[wanted]
-    order = np.argsort(-scores, kind="stable")[:MAX_CANDIDATES]
-    return Detections(boxes[order], scores[order], ids[order])
+        found = _pick(found, np.nonzero(np.isin(found.classes, classes))[0])
+    return _pick(found, np.argsort(-found.scores, kind="stable")[:MAX_CANDIDATES])
 
 
 def as_anchors(levels: tuple[Level, ...]) -> F32:
@@ -98,17 +109,14 @@ def as_anchors(levels: tuple[Level, ...]) -> F32:
     return np.concatenate([np.concatenate(boxes, axis=1), np.concatenate(scores, axis=1)])
 
 
-def _decode_level(level: Level, cutoff: float) -> Detections:
-    """Candidates of one grid in the order of its anchors."""
-    logits = level.logits.reshape(len(level.logits), -1)
-    best = logits.max(axis=0)
-    if not np.isfinite(best).all():  # a NaN anywhere in the logits reaches `best`
-        raise InvalidResultError(_DAMAGED)
-    (index,) = np.nonzero(best >= np.float32(cutoff))
-    if len(index) == 0:
-        return _NOTHING
-    ids = logits[:, index].argmax(axis=0)
-    return Detections(_boxes_of(level, index), _logistic(best[index]), ids)
+def _pick(found: Detections, index: I64) -> Detections:
+    return Detections(found.boxes[index], found.scores[index], found.classes[index])
+
+
+def _logit(score: float) -> float:
+    """A little less than the logit of a score in [0, 1]."""
+    likely = min(max(score, 1e-36), 1 - 1e-7)  # of a float32
+    return math.log(likely / (1 - likely)) - 1e-3 if score > 0 else -math.inf
 
 
 def _boxes_of(level: Level, index: I64) -> F32:
@@ -224,7 +232,7 @@ def suppress(
         kept = np.concatenate([kept, block])[:max_detections]
         if len(kept) == max_detections:
             break
-    return Detections(boxes[kept], candidates.scores[kept], candidates.classes[kept])
+    return _pick(candidates, kept)
 
 
 def _overlaps(
