@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import astuple, dataclass, fields, replace
 
 from detkit.detection.abstract import DetectionSettings
+from detkit.detection.opencv_threads import opencv_threads
 from detkit.detection.postprocess import (
     F32,
     Detections,
@@ -100,8 +101,9 @@ class LoadedModel:
     ) -> list[DetectionResult]:
         began = time.perf_counter()
         batch = self._buffers.take(len(images), plans[0].input_hw)
-        for image, plan, out in zip(images, plans, batch, strict=True):
-            fill_letterbox(image, plan, out)
+        with opencv_threads:
+            for image, plan, out in zip(images, plans, batch, strict=True):
+                fill_letterbox(image, plan, out)
         filled = time.perf_counter()
         raw = self.runtime.infer(batch)
         per_image_ms = 1e3 / len(images)

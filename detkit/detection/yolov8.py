@@ -14,12 +14,11 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import cv2
-
 from detkit.detection.abstract import AbstractDetector, DetectionSettings
 from detkit.detection.load_arguments import LoadArguments, other_ways
 from detkit.detection.loaded_model import LoadedModel, Thresholds
 from detkit.detection.model_files import find_model
+from detkit.detection.opencv_threads import opencv_threads
 from detkit.detection.optimized_models import find_optimized
 from detkit.detection.runtimes.contract import LoadOptions, Precision, RuntimeName
 from detkit.detection.runtimes.selection import open_runtime, runtimes_for
@@ -349,14 +348,14 @@ class YOLOv8Detector(AbstractDetector):
 
         `AsyncDetector` calls this. A lone call takes all of them; calls that overlap, each on its
         own copy, divide them. What was told last holds. OpenCV, whose threads belong to the whole
-        process, is given the share of one worker.
+        process, has the share of one worker while it works for us.
 
         Args:
             num_threads: For all copies together, at least 1.
             num_workers: How many copies there may be; more than threads share these.
         """
         self._thread_share = num_threads, num_workers
-        cv2.setNumThreads(divide_threads(num_threads, num_workers).threads_per_call)
+        opencv_threads.num_threads = divide_threads(num_threads, num_workers).threads_per_call
         loaded = self._loaded
         if loaded is not None:
             loaded.runtime.share_threads(num_threads, num_workers)
