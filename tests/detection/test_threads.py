@@ -79,10 +79,10 @@ def test_one_worker_does_not_take_from_another_engine_what_that_shares():
     assert plan.layouts() == {(1, 2), (2, 2)}
 
 
-def load(path, runtime, **options) -> YOLOv8Detector:
+def load(path, runtime, precision="fp32", **options) -> YOLOv8Detector:
     detector = YOLOv8Detector()
     detector.load_model(
-        path, runtime=runtime, precision="fp32", confidence_threshold=0.3, **options
+        path, runtime=runtime, precision=precision, confidence_threshold=0.3, **options
     )
     return detector
 
@@ -103,9 +103,15 @@ def test_knobs_of_a_real_detector_change_while_it_works(request, noise, name, ru
             assert stats["threads_per_worker"] == max(1, stats["num_threads"] // max_workers)
 
 
-@pytest.mark.parametrize("name, runtime", RUNTIMES)
-def test_the_same_image_gives_the_same_result_in_every_layout(request, noise, name, runtime):
-    detector = load(request.getfixturevalue(name), runtime)
+# "auto" is bfloat16 where the processor has it.
+@pytest.mark.parametrize(
+    "name, runtime, precision",
+    [*((*given, "fp32") for given in RUNTIMES), ("tiny_onnx", "openvino", "auto")],
+)
+def test_the_same_image_gives_the_same_result_in_every_layout(
+    request, noise, name, runtime, precision
+):
+    detector = load(request.getfixturevalue(name), runtime, precision)
     expected = detector.detect(noise)
     other = np.ascontiguousarray(noise[:, ::-1])
     for num_threads, num_workers in ((1, 1), (2, 2), (2, 5)):
