@@ -39,6 +39,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from detkit.stored_text import storable
+
 if TYPE_CHECKING:
     from detkit.results import DetectionResult
 
@@ -257,7 +259,7 @@ def _rebuild_partial_batch_error(
 def describe(exception: BaseException, limit: int = 200) -> str:
     """One line that names an exception, at most about `limit` characters long."""
     try:
-        text = " ".join(str(exception).split())
+        text = storable(" ".join(str(exception).split()))
     except Exception:  # noqa: BLE001  a stranger's error may not even tell its message
         text = "its message cannot be read"
     text = text if len(text) <= limit else text[: limit - 1] + "…"

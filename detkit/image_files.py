@@ -32,6 +32,7 @@ from PIL.ImageFile import ImageFile
 from detkit.addresses import is_url, without_credentials
 from detkit.errors import ImageDecodeError
 from detkit.images import RGBImage
+from detkit.jpeg_markers import jpeg_problem
 
 ImageSource: TypeAlias = "str | os.PathLike[str] | bytes | bytearray | memoryview"
 
@@ -40,6 +41,7 @@ MAX_PIXELS = 120_000_000
 # No picture of MAX_PIXELS comes near this; it stops a sparse file from filling memory.
 _MAX_FILE_BYTES = 1 << 30
 _MAX_NAME_CHARS = 120
+_PIXELS_AT_ONCE = 1 << 20
 
 _Plugin: TypeAlias = Callable[[BinaryIO], ImageFile]
 _FORMATS: tuple[tuple[re.Pattern[bytes], _Plugin], ...] = (
@@ -57,9 +59,6 @@ _ORIENTATION_TAG = 0x0112
 TURNED, MIRRORED_X, MIRRORED_Y = (5, 6, 7, 8), (2, 3, 6, 7), (3, 4, 7, 8)
 _PHOTOMETRIC_TAG = 262
 _TILE_TAGS = (322, 323)
-
-# A marker inside or after JPEG scan data: anything but a stuffed zero, a restart or a fill byte.
-_JPEG_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 
 
 def decode_image(source: ImageSource, *, max_pixels: int = MAX_PIXELS) -> RGBImage:
@@ -187,7 +186,11 @@ def _decode(file: BinaryIO, prepare: Callable[[ImageFile], None], max_pixels: in
     if isinstance(image, TiffImagePlugin.TiffImageFile):
         _check_tiles(image, max_pixels)
     elif isinstance(image, JpegImagePlugin.JpegImageFile):
-        _check_jpeg_is_whole(file)
+        position = file.tell()
+        file.seek(0)
+        if problem := jpeg_problem(file):
+            raise _Refused(problem)
+        file.seek(position)
     prepare(image)
     image.load()
     return _oriented(_rgb(image), orientation_of(image))
@@ -227,22 +230,6 @@ def _check_tiles(image: TiffImagePlugin.TiffImageFile, max_pixels: int) -> None:
     _check_size((width, height), max_pixels)
 
 
-def _check_jpeg_is_whole(file: BinaryIO) -> None:
-    """Look for the end marker: libjpeg fills what is missing with grey and says nothing."""
-    position = file.tell()
-    file.seek(0)
-    data = file.read()
-    file.seek(position)
-    at = 2
-    while match := _JPEG_MARKER.search(data, at):
-        marker = data[match.start() + 1]
-        if marker == 0xD9:
-            return
-        # Every other marker opens a segment that begins with its own length.
-        at = match.end() + int.from_bytes(data[match.end() : match.end() + 2], "big")
-    raise _Refused("truncated or corrupt image: the JPEG has no end")
-
-
 def _rgb(image: ImageFile) -> RGBImage:
     if image.mode == "RGB" and "transparency" not in image.info:
         return np.array(image)
@@ -251,7 +238,7 @@ def _rgb(image: ImageFile) -> RGBImage:
     if image.mode in {"I", "F"}:
         raise _Refused("32-bit pixels have no defined brightness: scale the image to 8 bits first")
     if "transparency" in image.info or image.mode in {"RGBA", "RGBa", "LA", "La", "PA"}:
-        return _over_white(np.asarray(image.convert("RGBA")))
+        return _over_white(image)
     return np.array(image.convert("RGB"))
 
 
@@ -262,10 +249,18 @@ def _rgb_from_16_bit(image: ImageFile) -> RGBImage:
     return np.repeat(grey[:, :, None], 3, axis=2)
 
 
-def _over_white(rgba: npt.NDArray[np.uint8]) -> RGBImage:
-    alpha = rgba[:, :, 3:].astype(np.uint16)
-    mixed = rgba[:, :, :3] * alpha + 255 * (255 - alpha)
-    return ((mixed + 127) // 255).astype(np.uint8)
+def _over_white(image: ImageFile) -> RGBImage:
+    """In bands: a pixel takes some 20 bytes on its way, and 500 kB may hold 120 million of them."""
+    width, height = image.size
+    pixels = np.empty((height, width, 3), np.uint8)
+    step = max(1, _PIXELS_AT_ONCE // width)
+    for top in range(0, height, step):
+        box = (0, top, width, min(top + step, height))
+        rgba: npt.NDArray[np.uint8] = np.asarray(image.crop(box).convert("RGBA"))
+        alpha = rgba[:, :, 3:].astype(np.uint16)
+        mixed = rgba[:, :, :3] * alpha + 255 * (255 - alpha)
+        pixels[top : top + step] = (mixed + 127) // 255
+    return pixels
 
 
 def orientation_of(image: ImageFile) -> int:

@@ -52,8 +52,8 @@ def _plain_array(image: object) -> npt.NDArray[np.uint8]:
         )
     hint = ""
     if isinstance(image, (str, bytes)) or hasattr(image, "__fspath__"):
-        hint = "; read a file with detkit.decode_image(path)"
-    elif hasattr(image, "__array__"):
+        hint = "; read a file with detkit.decode_image(path), many with detkit.detect_images"
+    elif hasattr(image, "__array__") or hasattr(image, "__array_interface__"):
         hint = "; convert it with numpy.asarray(image)"
     raise InvalidImageError(
         "image must be a numpy array of shape (H, W, 3), dtype uint8, RGB, "

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from detkit.demo import DemoReport
     from detkit.pipeline import FolderReport
 
+_MAX_LISTED = 20  # of classes, and of failures: a night's work may have thousands
+
 
 def console(*, stderr: bool = False) -> Console:
     """A console without colours for numbers and paths."""
@@ -103,10 +105,10 @@ def show_report(screen: Console, report: FolderReport) -> None:
 
     if report.detections_by_class:
         table = Table("class", "found", box=None, pad_edge=False)
-        for name, num in report.detections_by_class.most_common(20):
+        for name, num in report.detections_by_class.most_common(_MAX_LISTED):
             table.add_row(plain(name), str(num))
         screen.print(table)
-    else:
+    elif report.num_pictures:  # otherwise nobody looked
         screen.print("Nothing was found.")
     rate = report.num_pictures / report.elapsed_s if report.elapsed_s else 0.0
     screen.print(
@@ -117,9 +119,12 @@ def show_report(screen: Console, report: FolderReport) -> None:
     if report.failed:
         errors = console(stderr=True)
         errors.print(f"[red]{len(report.failed)} of {len(report.outcomes)} inputs failed:[/]")
-        for outcome in report.failed:
-            reason = plain(outcome.error or outcome.status)
-            errors.print(f"  {plain(outcome.source)}: {reason}", soft_wrap=True)
+        for outcome in report.failed[:_MAX_LISTED]:
+            reason = outcome.error or outcome.status
+            line = reason if repr(outcome.source) in reason else f"{outcome.source}: {reason}"
+            errors.print(f"  {plain(line)}", soft_wrap=True)
+        if len(report.failed) > _MAX_LISTED:
+            errors.print(f"  and {len(report.failed) - _MAX_LISTED} more, all in images.csv")
 
 
 def plain(text: str) -> str:

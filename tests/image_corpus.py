@@ -328,6 +328,25 @@ def webp_of(size_wh: tuple[int, int], kind: bytes) -> bytes:
     return b"RIFF" + struct.pack("<I", 4 + len(chunk)) + b"WEBP" + chunk
 
 
+def jpeg_of_scans(size_wh: tuple[int, int], num_scans: int) -> bytes:
+    """A black progressive JPEG; a scan says in a hundred bytes that all its blocks stay so."""
+    num_blocks = (size_wh[0] // 8) * (size_wh[1] // 8)
+    frame = struct.pack(">BHHB", 8, *size_wh[::-1], 1) + b"\1\x11\0"
+    tables = jpeg_segment(0xDB, b"\0" + b"\1" * 64) + jpeg_segment(0xC2, frame)
+    for kind, symbol in ((0x00, 0x00), (0x10, 0xE0)):  # one code each: no change; end of a band
+        tables += jpeg_segment(0xC4, bytes([kind, 1, *[0] * 15, symbol]))
+    first = jpeg_segment(0xDA, b"\1\1\0\0\0\0") + bytes(num_blocks // 8 + 1)
+    bits = ("0" + "1" * 14) * (num_blocks // 32767 + 1)  # 32767 blocks at once
+    bits += "1" * (-len(bits) % 8)
+    run = int(bits, 2).to_bytes(len(bits) // 8, "big").replace(b"\xff", b"\xff\0")
+    scan = jpeg_segment(0xDA, b"\1\1\0\1\x3f\0") + run
+    return b"\xff\xd8" + tables + first + scan * num_scans + b"\xff\xd9"
+
+
+def jpeg_segment(marker: int, content: bytes) -> bytes:
+    return struct.pack(">BBH", 0xFF, marker, len(content) + 2) + content
+
+
 def bombs() -> dict[str, bytes]:
     rows = zlib.compressobj(9)
     zeros = b"".join(rows.compress(bytes(36001)) for _ in range(12000)) + rows.flush()
@@ -351,6 +370,7 @@ def bombs() -> dict[str, bytes]:
         "webp lossless": webp_of((16383, 16383), b"VP8L"),
         "webp lossy": webp_of((16383, 16383), b"VP8 "),
         "jpeg": jpeg_of((65535, 65535)),
+        "jpeg scans": jpeg_of_scans((8000, 8000), 1000),
         "bmp": bmp,
         "fits": b"SIMPLE  =                    T".ljust(80) + b"NAXIS1  = 900000".ljust(2800),
     }

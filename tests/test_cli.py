@@ -75,6 +75,19 @@ def test_detect_some_bad_does_the_rest_and_exits_1(tmp_path: Path) -> None:
     assert (tmp_path / "out" / "annotated" / "a.png").is_file()
 
 
+@pytest.mark.usefixtures("fake_model")
+def test_many_failures_do_not_flood_the_terminal(tmp_path: Path) -> None:
+    for number in range(30):
+        (tmp_path / f"{number:02}.png").write_bytes(b"no image")
+    done = runner.invoke(cli.app, ["detect", str(tmp_path), "--out", str(tmp_path / "out")])
+    assert "30 of 30 inputs failed" in done.output
+    assert "Nothing was found" not in done.output
+    assert done.output.count("ImageDecodeError") == 20
+    assert done.output.count("19.png") == 1
+    assert "and 10 more, all in images.csv" in done.output
+    assert len((tmp_path / "out" / "images.csv").read_text().splitlines()) == 31
+
+
 def test_nothing_to_do_is_one_line(tmp_path: Path) -> None:
     done = runner.invoke(cli.app, ["detect", str(tmp_path), "--out", str(tmp_path / "out")])
     assert done.exit_code == 1

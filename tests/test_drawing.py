@@ -73,7 +73,10 @@ def test_pictures_of_any_size(hw: tuple[int, int]) -> None:
     ],
 )
 def test_boxes_at_and_beyond_the_edge(box: list[float]) -> None:
-    annotate(np.zeros((80, 100, 3), np.uint8), one_box(box))
+    image = np.zeros((80, 100, 3), np.uint8)
+    drawn = annotate(image, one_box(box))
+    assert (drawn.shape, drawn.dtype) == (image.shape, image.dtype)
+    assert not image.any()
 
 
 def test_a_box_outside_leaves_the_picture_as_it_was() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from image_corpus import BAD, GOOD, HEIGHT, RGB, WIDTH, bombs, run_python
+from image_corpus import BAD, GOOD, HEIGHT, RGB, WIDTH, bombs, jpeg_of_scans, run_python
 from PIL import Image, ImageFile
 
 from detkit.errors import DetkitError, ImageDecodeError
@@ -205,6 +205,37 @@ def test_decompression_bombs_are_refused_at_once_and_without_memory(tmp_path: Pa
         assert outcome == "refused", name
         assert float(seconds) <= 0.2, line
         assert int(extra_kb) <= 64 * 1024, line
+
+
+def test_a_large_transparent_picture_takes_little_more_than_its_own_pixels(tmp_path: Path) -> None:
+    if not Path("/proc/self/status").exists():
+        pytest.skip("peak memory is read from /proc")
+    picture = Image.new("LA", (6000, 5000), (200, 128))
+    picture.paste((0, 0), (0, 4000, 6000, 5000))
+    picture.save(tmp_path / "a.png", compress_level=1)
+    code = """
+        import sys
+        from pathlib import Path
+        from detkit.image_files import decode_image
+
+        def peak_kb():
+            lines = Path("/proc/self/status").read_text().splitlines()
+            return int(next(line for line in lines if line.startswith("VmHWM")).split()[1])
+
+        before = peak_kb()
+        pixels = decode_image(sys.argv[1])
+        print(peak_kb() - before, pixels[3999, 0], pixels[4000, -1])
+    """
+    extra_kb, *colours = run_python(code, str(tmp_path / "a.png")).replace("]", "").split("[")
+    assert [c.split() for c in colours] == [["227"] * 3, ["255"] * 3]
+    # Pillow takes 4 bytes for each pixel and the result 3; all at once it was some 20 more.
+    assert int(extra_kb) < 30_000 * 11
+
+
+def test_a_jpeg_of_some_hundred_scans_is_fine() -> None:
+    assert decode_image(jpeg_of_scans((16, 8), 499)).shape == (8, 16, 3)
+    with pytest.raises(ImageDecodeError, match="more than 500 scans"):
+        decode_image(jpeg_of_scans((16, 8), 500))
 
 
 def test_max_pixels_is_the_callers_choice() -> None:

@@ -27,17 +27,21 @@ replace: base64,THUMBNAIL
 """
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_a_notebook_says_the_same_when_run_again(path: Path, tmp_path: Path) -> None:
-    (tmp_path / "sanitize.cfg").write_text(SANITIZE)
+# These answer on a real photograph or video as well, where weights are at hand.
+WITH_REAL_DATA = {"01", "02", "03", "07", "08"}
+
+
+def run_again(path: Path, scratch: Path) -> subprocess.CompletedProcess[str]:
+    """Run a notebook and compare what it says with what was saved."""
+    (scratch / "sanitize.cfg").write_text(SANITIZE)
     command = [sys.executable, "-m", "pytest", "--nbval", "-q", "-p", "no:cacheprovider"]
-    command += ["--nbval-cell-timeout=120", f"--nbval-sanitize-with={tmp_path / 'sanitize.cfg'}"]
+    command += ["--nbval-cell-timeout=120", f"--nbval-sanitize-with={scratch / 'sanitize.cfg'}"]
     # The kernel starts in the notebook's own folder and must find this checkout's detkit.
     paths = [str(ROOT), os.environ.get("PYTHONPATH", "")]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths))}
     environment |= {"DETKIT_OFFLINE": "1"}
     environment.pop("MPLBACKEND", None)  # with another than the kernel's own, no figure is shown
-    done = subprocess.run(
+    return subprocess.run(
         [*command, str(path)],
         cwd=ROOT,
         env=environment,
@@ -46,7 +50,47 @@ def test_a_notebook_says_the_same_when_run_again(path: Path, tmp_path: Path) -> 
         timeout=280,
         check=False,
     )
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_says_the_same_when_run_again(path: Path, tmp_path: Path) -> None:
+    done = run_again(path, tmp_path)
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
+
+
+@pytest.mark.parametrize(
+    ("first_line", "is_found"), [("", True), ("# NBVAL_IGNORE_OUTPUT\n", False)]
+)
+def test_one_number_that_is_another_is_found_unless_its_cell_is_marked(
+    first_line: str, is_found: bool, tmp_path: Path
+) -> None:
+    """Else running them again would prove nothing."""
+    notebook = nbformat.read(ROOT / "notebooks" / "01_quickstart.ipynb", as_version=4)
+    table = "import pandas\npandas.DataFrame({'boxes': [3]})"
+    saved = {"text/plain": "   boxes\n0      4"}
+    output = nbformat.v4.new_output("execute_result", saved, execution_count=1)
+    notebook.cells = [
+        nbformat.v4.new_code_cell(first_line + table, execution_count=1, outputs=[output])
+    ]
+    nbformat.write(notebook, tmp_path / "changed.ipynb")
+    done = run_again(tmp_path / "changed.ipynb", tmp_path)
+    assert ("1 failed" if is_found else "1 passed") in done.stdout, done.stdout
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_what_depends_on_weights_at_hand_is_not_compared_and_keeps_no_frame(path: Path) -> None:
+    notebook = nbformat.read(path, as_version=4)
+    real = [cell for cell in notebook.cells if "find_real_data()" in cell.source]
+    assert len(real) == (path.stem[:2] in WITH_REAL_DATA)
+    for cell in real:
+        assert cell.source.startswith("# NBVAL_IGNORE_OUTPUT\n")
+        assert "print(at_hand)\nif at_hand.weights" in cell.source, (
+            "it says so where there are none"
+        )
+        if "at_hand.videos" in cell.source:
+            kinds = {kind for output in cell.outputs for kind in output.get("data", {})}
+            assert not any(kind.startswith(("image/", "video/")) for kind in kinds)
+    assert sum("at_hand" in cell.source for cell in notebook.cells) == len(real)
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)

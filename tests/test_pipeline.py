@@ -6,9 +6,11 @@ import asyncio
 import csv
 import itertools
 import json
+import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -97,10 +99,50 @@ def test_a_file_with_a_pattern_in_its_name_is_a_file(tmp_path: Path) -> None:
     assert [p.name for p in find_files(tmp_path / "a[1].png")] == ["a[1].png"]
 
 
+def test_a_folder_that_cannot_be_read_is_not_taken_for_an_empty_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, detector: AsyncDetector
+) -> None:
+    save(tmp_path / "a.png", 1)
+    save(tmp_path / "locked" / "b.png", 2)
+    scandir = os.scandir
+
+    def refuse(path: str) -> object:
+        if Path(path).name == "locked":
+            raise PermissionError(13, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    good, bad = detect_images(detector, tmp_path)
+    assert number(good) == 1
+    assert bad.failure is not None
+    assert bad.source == str(tmp_path / "locked")
+    (alone,) = detect_images(detector, tmp_path / "locked")
+    assert alone.failure is not None
+    assert "no file of a known kind" not in str(alone.failure.exception)
+
+
 def test_a_link_in_a_circle_ends(tmp_path: Path) -> None:
     save(tmp_path / "a.png", 1)
     (tmp_path / "loop").symlink_to(tmp_path, target_is_directory=True)
-    assert len(list(find_files(tmp_path))) == 1
+    (tmp_path / "loop2").symlink_to(tmp_path, target_is_directory=True)
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "up").symlink_to(tmp_path, target_is_directory=True)
+    save(tmp_path / "sub" / "[b]" / "b.png", 1)
+    assert len(list(find_files(tmp_path))) == 2
+    for pattern in ("**/*.png", "**/**/*.png", "**/*", "**"):
+        found = [p.name for p in find_files(f"{tmp_path}/{pattern}")]
+        assert found == ["a.png", "b.png"], pattern
+    # A link that is named is followed.
+    assert [p.name for p in find_files(f"{tmp_path}/sub/up/*/[[]b]/**")] == ["b.png"]
+
+
+def test_a_pattern_may_begin_where_one_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save(tmp_path / "x" / "a.png", 1)
+    monkeypatch.chdir(tmp_path)
+    for pattern in ("**/*.png", "./**/*.png", "x/**", "x/*.png"):
+        assert list(find_files(pattern)) == [Path("x/a.png")]
 
 
 @pytest.mark.parametrize(
@@ -405,6 +447,29 @@ def test_detect_to_folder(tmp_path: Path, detector: AsyncDetector) -> None:
     assert not list(out.rglob("*partial*"))
 
 
+def test_no_name_of_a_file_costs_the_tables(
+    tmp_path: Path, detector: AsyncDetector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    names = ["=1+1.png", "a\nb.png", "caf\udce9.png"]
+    save(tmp_path / names[0], 1)
+    for name in names[1:]:
+        try:
+            (tmp_path / name).write_bytes((tmp_path / names[0]).read_bytes())
+        except OSError:
+            pytest.skip("this file system takes UTF-8 names only")
+    (tmp_path / "bad\udce9.png").write_bytes(b"no")
+    out = tmp_path / "out"
+    report = asyncio.run(detect_to_folder(detector, sort_inputs(["."], out), out))
+    assert report.is_complete
+    assert [o.status for o in report.outcomes] == ["ok", "ok", "failed", "ok"]
+    shown = ["'=1+1.png", "a\nb.png", r"bad\udce9.png", r"caf\udce9.png"]
+    assert [row["source"] for row in rows(out / "images.csv")] == shown
+    assert [row["source"] for row in rows(out / "detections.csv")] == [*shown[:2], shown[3]]
+    (failure,) = json.loads((out / "summary.json").read_text(encoding="utf-8"))["failures"]
+    assert failure["source"] == "bad\udce9.png"
+
+
 def test_detect_to_folder_cancelled(tmp_path: Path, detector: AsyncDetector) -> None:
     for index in range(30):
         save(tmp_path / "in" / f"{index:02}.png", index)
@@ -493,6 +558,13 @@ def test_exact_decoding_when_asked_or_when_the_image_is_kept(
     assert record.result.metadata["image_hw"] == (360, 480)
     if record.image is not None:
         assert record.image.shape == (360, 480, 3)
+
+
+def test_a_detector_that_is_not_wrapped_is_told_how(tmp_path: Path) -> None:
+    bare: Any = FakeDetector()
+    for detect in (detect_images, detect_video):
+        with pytest.raises(TypeError, match=r"got FakeDetector: write AsyncDetector\(detector\)"):
+            detect(bare, tmp_path)
 
 
 @pytest.mark.parametrize("answer", [None, "nonsense", (1, 2, 3)])

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import shutil
 import sys
 from importlib.util import find_spec
 from pathlib import Path
+from types import CodeType
 from typing import Any
 
 import cv2
@@ -49,6 +51,11 @@ def prepare(folder: Path) -> None:
             sink.write(frame)
 
 
+async def in_a_cell(code: CodeType, namespace: dict[str, Any]) -> None:
+    """In a notebook an event loop is running already."""
+    exec(code, namespace)
+
+
 @pytest.mark.watchdog(300)
 def test_every_python_block_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
@@ -61,7 +68,7 @@ def test_every_python_block_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     for number, block in enumerate(code):
         if "ray_data" in block and find_spec("ray") is None:
             continue  # the extra `test` has it
-        exec(compile(block, f"README block {number}", "exec"), namespace)
+        asyncio.run(in_a_cell(compile(block, f"README block {number}", "exec"), namespace))
     if ray := sys.modules.get("ray"):
         ray.shutdown()
         assert namespace["boxes"]["source"].nunique() == 3

@@ -1,13 +1,15 @@
-"""A thread that several wait for at once."""
+"""A thread that several wait for at once, and a call that an interrupt leaves behind whole."""
 
 from __future__ import annotations
 
+import contextvars
+import signal
 import threading
 import time
 
 import pytest
 
-from detkit.threads import Thread
+from detkit.threads import Thread, call_apart
 
 NUM_WAITING = 4
 
@@ -98,3 +100,49 @@ def test_an_error_in_the_thread_still_ends_the_waiting() -> None:
     thread.start()
     thread.join(10)
     assert not thread.is_alive()
+
+
+def test_a_call_apart_returns_raises_and_keeps_its_context() -> None:
+    word = contextvars.ContextVar("word", default="none")
+    word.set("mine")
+    num_threads = threading.active_count()
+    assert call_apart(lambda: (word.get(), threading.current_thread().name)) == (
+        "mine",
+        "detkit-apart",
+    )
+    with pytest.raises(KeyError, match="missing"):
+        call_apart(lambda: {}["missing"])
+    assert threading.active_count() == num_threads
+
+
+def test_a_call_apart_stays_on_a_thread_that_gets_no_signals() -> None:
+    seen: list[bool] = []
+
+    def call() -> None:
+        here = threading.current_thread()
+        seen.append(call_apart(threading.current_thread) is here)
+
+    thread = threading.Thread(target=call)
+    thread.start()
+    thread.join(10)
+    assert seen == [True]
+
+
+def test_an_interrupt_ends_the_waiting_for_a_call_apart_and_not_the_call() -> None:
+    main_thread = threading.main_thread().ident
+    assert main_thread is not None
+    go, ended = threading.Event(), threading.Event()
+
+    def call() -> None:
+        signal.pthread_kill(main_thread, signal.SIGINT)
+        go.wait(10)
+        ended.set()
+
+    with pytest.raises(KeyboardInterrupt):
+        call_apart(call)
+    assert not ended.is_set()
+    (apart,) = (t for t in threading.enumerate() if t.name == "detkit-apart")
+    assert not apart.daemon, "the interpreter waits for it"
+    go.set()
+    apart.join(10)
+    assert ended.is_set()

@@ -6,11 +6,13 @@ Knows numbers and `DetectionSettings`; never an image or an engine.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypedDict
+from typing import TypedDict, TypeVar
 
 import numpy as np
 
 from detkit.detection.abstract import DEFAULT_SETTINGS, DetectionSettings
+
+AnyDetector = TypeVar("AnyDetector")
 
 
 class SettingsOptions(TypedDict, total=False):
@@ -24,8 +26,24 @@ class SettingsOptions(TypedDict, total=False):
 
 
 def settings_of(options: SettingsOptions) -> DetectionSettings:
-    """The settings of one call from its keywords."""
-    return DetectionSettings(**options) if options else DEFAULT_SETTINGS  # type: ignore[arg-type]
+    """The settings of one call from its keywords; a `TypeError` that names an unknown one."""
+    if not options:
+        return DEFAULT_SETTINGS
+    known = SettingsOptions.__annotations__
+    unknown = ", ".join(repr(name) for name in options if name not in known)
+    if unknown:
+        raise TypeError(f"there is no setting {unknown}; there are {', '.join(known)}")
+    return DetectionSettings(**options)  # type: ignore[arg-type]
+
+
+def wrapped(detector: AnyDetector) -> AnyDetector:
+    """`detector`, if it is an `AsyncDetector`; otherwise a `TypeError` that says how to get one."""
+    if not hasattr(detector, "stream"):
+        raise TypeError(
+            f"detector must be an AsyncDetector, got {type(detector).__name__}: "
+            "write AsyncDetector(detector)"
+        )
+    return detector
 
 
 def at_least_one(value: int, name: str) -> int:

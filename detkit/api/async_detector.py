@@ -19,7 +19,7 @@ from detkit.api.flow import iterate_async, iterate_sync
 from detkit.api.futures import submit_for
 from detkit.api.multiple import detect_multiple_async
 from detkit.api.replies import FUTURE_REPLY
-from detkit.api.unfinished import Unfinished, keep
+from detkit.api.unfinished import MAX_KEPT, Unfinished, keep
 from detkit.errors import ItemFailure
 from detkit.images import RGBImage
 from detkit.progress import counted, counted_async
@@ -227,6 +227,7 @@ class AsyncDetector(EngineControls):
         ordered: bool = True,
         max_in_flight: int | None = None,
         on_error: Literal["raise", "yield"] = "raise",
+        max_kept: int = MAX_KEPT,
         progress: bool = False,
         **settings: Unpack[SettingsOptions],
     ) -> Iterator[DetectionResult | ItemFailure]:
@@ -240,14 +241,14 @@ class AsyncDetector(EngineControls):
                 workers busy, `2 * max_workers * default_batch_size`, at most `max_queue_size`.
             on_error: "raise" ends the series at the first failing image; "yield" puts an
                 `ItemFailure` in the place of its result and goes on.
-            progress: Whether to show a bar: images per second, failures, and the time left if
-                `images` has a length.
+            max_kept: Most of the latest outcomes to keep for `last_run`.
+            progress: Whether to show a bar, with the time left if `images` has a length.
             **settings: Settings for this call alone.
 
         Yields:
             One result, or with `on_error="yield"` perhaps an `ItemFailure`, per image. When the
-            series ends before its end, the latest 10,000 of them are in `last_run`, with what
-            was finished and not yet handed out; a `KeyboardInterrupt` carries them as `outcomes`.
+            series ends before its end, the latest `max_kept` are in `last_run`, with what was
+            finished and not yet handed out; a `KeyboardInterrupt` carries them as `outcomes`.
         """
         self._engine.check_open()
         chosen = settings_of(settings)
@@ -256,7 +257,7 @@ class AsyncDetector(EngineControls):
             item = self._engine.item(image, chosen, None, FUTURE_REPLY, future)
             submit_for(future, item, self._engine)
 
-        window, unfinished = self._window(max_in_flight), Unfinished(self._remember)
+        window, unfinished = self._window(max_in_flight), Unfinished(self._remember, max_kept)
         outcomes = iterate_sync(start, images, window, ordered, on_error, unfinished)
         return counted(outcomes, length_hint(images) or None) if progress else outcomes
 
@@ -267,6 +268,7 @@ class AsyncDetector(EngineControls):
         ordered: bool = True,
         max_in_flight: int | None = None,
         on_error: Literal["raise", "yield"] = "raise",
+        max_kept: int = MAX_KEPT,
         progress: bool = False,
         **settings: Unpack[SettingsOptions],
     ) -> AsyncIterator[DetectionResult | ItemFailure]:
@@ -283,7 +285,7 @@ class AsyncDetector(EngineControls):
             item = self._engine.item(image, chosen, None, replies, future)
             submit_for(future, item, self._engine)
 
-        window, unfinished = self._window(max_in_flight), Unfinished(self._remember)
+        window, unfinished = self._window(max_in_flight), Unfinished(self._remember, max_kept)
         outcomes = iterate_async(
             start, self._replies, images, window, ordered, on_error, unfinished
         )

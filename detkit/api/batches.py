@@ -6,6 +6,7 @@ The synchronous and the awaited batch differ in how they wait, and in nothing el
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from collections.abc import Callable, Iterable, Sequence
 
@@ -58,6 +59,11 @@ class BatchCall:
             raise ValueError(f"batch_size must be an integer of at least 1, got {batch_size!r}")
         if isinstance(images, np.ndarray) and images.ndim == 3:
             raise ValueError("images must be a list of images, got one: write [image]")
+        if isinstance(images, (str, os.PathLike)):
+            raise ValueError(
+                "images must be a list of images, got a path: detkit.detect_images(detector, path) "
+                "takes files and folders"
+            )
         self._images = list(images)
         if not self._images:
             raise ValueError("images must not be empty")

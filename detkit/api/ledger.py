@@ -33,7 +33,7 @@ from detkit.errors import (
 )
 from detkit.images import RGBImage
 
-WAITING, TAKEN, RUNNING, SETTLED = range(4)
+WAITING, TAKEN, SETTLED = range(3)
 
 
 class Item(ImageItem):
@@ -161,13 +161,9 @@ class Ledger:
 
     def begin(self, items: Sequence[Item]) -> list[tuple[Item, RGBImage]]:
         """Implements `Host`: drop what was cancelled since it was taken."""
-        wanted: list[tuple[Item, RGBImage]] = []
         with self._lock:
-            for item in items:
-                if item.state != SETTLED and item.image is not None:
-                    item.state = RUNNING
-                    # Whose caller gives up from here on loses its image; the call goes on.
-                    wanted.append((item, item.image))
+            # Whose caller gives up from here on loses its image; the call goes on.
+            wanted = [(i, i.image) for i in items if i.state != SETTLED and i.image is not None]
             if wanted:
                 self.recorder.batches[len(wanted)] += 1
         return wanted

@@ -167,6 +167,9 @@ class DetectorFacts:
     """
 
     def __init__(self, detector: Any) -> None:
+        if isinstance(detector, type):
+            name = detector.__name__
+            raise TypeError(f"detector must be an object, got the class {name}: write {name}()")
         if not callable(getattr(detector, "detect", None)):
             raise TypeError(
                 f"detector must have a detect(image) method, got {type(detector).__name__}"

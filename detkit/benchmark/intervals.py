@@ -60,10 +60,6 @@ class Interval:
         low, high = sorted((self.low * factor, self.high * factor))
         return Interval(self.value * factor, low, high, self.confidence)
 
-    def inverse(self) -> Interval:
-        """The interval of one over the value, for positive values."""
-        return Interval(1 / self.value, 1 / self.high, 1 / self.low, self.confidence)
-
     def text(self, digits: int = 2, unit: str = "") -> str:
         """For people: `1.02x [0.98, 1.06]`."""
         value = f"{self.value:.{digits}f}{unit}"

@@ -73,10 +73,6 @@ class Entry:
         """Median throughput over the rounds, with its 95 % interval."""
         return self._median([r.images_per_s for r in self.played])
 
-    def seconds_per_image(self) -> Interval:
-        """Median time per image over the rounds, with its 95 % interval."""
-        return self._median([r.elapsed_s / r.num_ok for r in self.played])
-
     def latency_s(self, rank: float) -> float:
         """A percentile of the latencies of all rounds together, in seconds; NaN if none."""
         return percentile([s for r in self.played for s in r.latencies_s], rank)

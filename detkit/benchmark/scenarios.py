@@ -132,7 +132,6 @@ Scenario = SingleStream | MultiStream | Offline | Server | Video
 _KINDS: dict[str, type[Any]] = {
     kind.name: kind for kind in (SingleStream, MultiStream, Offline, Server, Video)
 }
-SCENARIO_NAMES: tuple[str, ...] = tuple(_KINDS)
 
 
 def scenario(name: str, **options: Any) -> Scenario:

@@ -80,8 +80,9 @@ def command(
 ) -> None:
     """Write a video again with its detections drawn in.
 
-    A camera or an address runs until --seconds, --max-frames or Ctrl-C end it; the video is then
-    finished. When Ctrl-C ends anything else, what was done stays under a name with .partial.
+    A camera or an address runs until --seconds, --max-frames or Ctrl-C end
+    it; the video is then finished. When Ctrl-C ends anything else, what was
+    done stays under a name with .partial.
     """
     from detkit.pipeline import open_source
 

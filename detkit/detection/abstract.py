@@ -10,6 +10,8 @@ from collections.abc import Hashable
 from dataclasses import dataclass, fields, replace
 from os import PathLike
 
+import numpy as np
+
 from detkit.errors import UnsupportedSettingError
 from detkit.images import RGBImage
 from detkit.results import DetectionResult
@@ -42,11 +44,14 @@ class DetectionSettings:
         for name in ("confidence_threshold", "iou_threshold"):
             value = getattr(self, name)
             # Written so that NaN fails as well.
-            if value is not None and not 0 <= value <= 1:
+            if value is None:
+                continue
+            if not (isinstance(value, (int, float, np.number)) and 0 <= value <= 1):
                 raise UnsupportedSettingError(f"{name} must lie in [0, 1], got {value!r}")
-        if self.max_detections is not None and self.max_detections < 1:
+        most = self.max_detections
+        if most is not None and not (isinstance(most, (int, np.integer)) and most >= 1):
             raise UnsupportedSettingError(
-                f"max_detections must be at least 1, got {self.max_detections!r}"
+                f"max_detections must be an integer of at least 1, got {most!r}"
             )
         if self.classes is not None:
             if isinstance(self.classes, (str, bytes)):

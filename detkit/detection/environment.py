@@ -19,6 +19,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from detkit.threads import call_apart
+
 # Read by the libraries when they are imported, so they are set before. A value that the
 # user has set stays.
 _QUIET = {
@@ -69,6 +71,10 @@ def import_ultralytics() -> ModuleType:
     Raises:
         ImportError: If ultralytics or torch is not installed.
     """
+    return call_apart(_import_ultralytics)
+
+
+def _import_ultralytics() -> ModuleType:
     quiet_environment()
     with _lock, _side_effects_undone():
         from ultralytics.nn import tasks
@@ -111,6 +117,10 @@ def import_nncf() -> ModuleType:
     Raises:
         ImportError: If NNCF is not installed.
     """
+    return call_apart(_import_nncf)
+
+
+def _import_nncf() -> ModuleType:
     import_openvino()
     with _lock:
         if os.environ["OPENVINO_TELEMETRY"].strip().lower() in _TRUE:

@@ -13,6 +13,7 @@ from typing import Literal
 
 from detkit.detection.preprocess import round_up
 from detkit.errors import ModelLoadError
+from detkit.stored_text import storable
 
 Layout = Literal["anchors", "rows"]
 """Raw output: "anchors" is `(B, 4 + num_classes, A)`, "rows" is `(B, N, 6)` after suppression."""
@@ -141,7 +142,7 @@ def _class_id(key: object) -> int:
 def _class_name(name: object) -> str:
     if not isinstance(name, (str, int, float)):
         raise ModelLoadError(f"the model has a class name of type {type(name).__name__}")
-    text = str(name)
+    text = storable(str(name))
     if len(text) > MAX_NAME_LENGTH:
         raise ModelLoadError(
             f"the model has a class name of {len(text)} characters, more than {MAX_NAME_LENGTH}"

@@ -7,6 +7,7 @@ name. Knows nothing of images or results; ultralytics is imported for the downlo
 from __future__ import annotations
 
 import contextlib
+import difflib
 import inspect
 import logging
 import os
@@ -105,6 +106,9 @@ def _advice(text: str) -> str:
         return f"{advice}. To download the official model, give its bare name {name!r}"
     if name.removesuffix(".pt").partition("-")[2] in ("seg", "pose", "cls", "obb"):
         return f"{advice}; and by its name it would be no detection model"
+    similar = difflib.get_close_matches(name, OFFICIAL_NAMES, n=1, cutoff=0.85)
+    if text == name and similar:
+        return f"{advice}. Perhaps the official model {similar[0]!r} is meant"
     return advice
 
 

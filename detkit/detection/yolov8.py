@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from dataclasses import asdict
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -21,6 +22,7 @@ from detkit.detection.optimized_models import find_optimized
 from detkit.detection.runtimes.contract import LoadOptions, Precision, RuntimeName
 from detkit.detection.runtimes.selection import open_runtime, runtimes_for
 from detkit.errors import UnsupportedSettingError
+from detkit.threads import call_apart
 
 if TYPE_CHECKING:
     from detkit.detection.optimization_report import OptimizationReport
@@ -67,7 +69,8 @@ class YOLOv8Detector(NetworkDetector):
 
         The first load of a `.pt` file on a CPU converts it for OpenVINO, which takes some seconds
         and is kept in the user's cache folder (`DETKIT_CACHE_DIR`); `runtime="ultralytics"` runs
-        the file with torch as it is, at a third of the speed.
+        the file with torch as it is, at a third of the speed. An interrupt, such as a notebook's
+        Stop button, ends the call at once; what it was at goes on and is found by the next one.
 
         Args:
             model_path: A `.pt` or `.onnx` file or the folder of an OpenVINO export. The bare
@@ -81,8 +84,8 @@ class YOLOv8Detector(NetworkDetector):
             precision: "fp32" is exact. "auto" takes bfloat16 on CPUs that have it natively,
                 which nearly doubles speed and moves scores by about 0.01. "int8" takes what
                 `optimize` made of this model.
-            trust_weights: Whether a `.pt` file may run code of its own while it is loaded.
-                Only for files whose origin you trust.
+            trust_weights: Whether a `.pt` file may run code of its own while it is loaded, and a
+                `.torchscript` file at all. Only for files whose origin you trust.
             num_threads: Most CPU threads, of this detector and its copies together; all that the
                 process may use by default.
             confidence_threshold: Keep detections with a score of at least this, in [0, 1].
@@ -90,7 +93,8 @@ class YOLOv8Detector(NetworkDetector):
             max_detections: Most detections in one image.
             image_size: Longest side, or (height, width), in pixels that images are scaled to;
                 the model's own by default.
-            on_progress: Told in a few words what is going to take long, such as a conversion.
+            on_progress: Told in a few words what is going to take long, such as a conversion; on
+                a thread of its own.
 
         Raises:
             ModelNotFoundError: If there is no such file, or it could not be downloaded.
@@ -99,7 +103,7 @@ class YOLOv8Detector(NetworkDetector):
             UnsupportedSettingError: If a threshold lies outside its range.
         """
         thresholds = Thresholds(confidence_threshold, iou_threshold, max_detections)
-        path, file_format = find_model(model_path)
+        path, file_format = call_apart(partial(find_model, model_path))
         arguments = LoadArguments(
             str(path),
             device,
@@ -124,7 +128,8 @@ class YOLOv8Detector(NetworkDetector):
             on_progress,
         )
         name = path.stem.removesuffix("_openvino_model")
-        loaded = LoadedModel(open_runtime(options, runtime), name, thresholds)
+        opened = call_apart(partial(open_runtime, options, runtime))
+        loaded = LoadedModel(opened, name, thresholds)
         with self._lock:
             self._release()
             self._loaded, self._arguments, self._allowed = loaded, arguments, None

@@ -21,6 +21,7 @@ from detkit.errors import ItemFailure, VideoWriteError, describe
 from detkit.notebook.outcomes import Outcome, Outcomes, Source, outcome_list, source_list
 from detkit.notebook.tables import from_dataframe, images_dataframe, to_dataframe
 from detkit.results import DetectionResult
+from detkit.stored_text import cell
 from detkit.video.writing import replacing
 
 _KEY = b"detkit"
@@ -112,6 +113,8 @@ def write_csv(
 ) -> Path:
     """Write the table of `to_dataframe` as CSV, in UTF-8; numbers read back equal to the bit.
 
+    A name that a spreadsheet would run as a formula has an apostrophe in front.
+
     Args:
         results: Results and failures, records of `detect_images`, or a `PartialBatchError`.
         path: The file; it is replaced if it is there.
@@ -124,6 +127,8 @@ def write_csv(
         VideoWriteError: An `OSError`; if the file cannot be written.
     """
     table = to_dataframe(results, sources)
+    for name in ("source", "class_name"):
+        table[name] = table[name].map(cell, na_action="ignore")
     target = _parent_made(path)
     with replacing(target) as partial:
         table.to_csv(partial, index=False)

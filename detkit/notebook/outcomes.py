@@ -6,6 +6,7 @@ only; never a table or a picture.
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import AsyncIterable, Iterable, Mapping, Sequence
 from typing import Protocol, TypeAlias, runtime_checkable
@@ -13,6 +14,7 @@ from typing import Protocol, TypeAlias, runtime_checkable
 from detkit.addresses import without_credentials
 from detkit.errors import DetkitError, ItemFailure, PartialBatchError
 from detkit.results import DetectionResult
+from detkit.stored_text import storable
 
 Outcome: TypeAlias = DetectionResult | ItemFailure
 Outcomes: TypeAlias = (
@@ -83,7 +85,8 @@ def _checked(entry: object, index: int) -> Outcome:
         return _checked(entry[-1], index)  # a frame and its outcome
     if isinstance(entry, Record):
         return _checked(entry.failure if entry.failure is not None else entry.result, index)
-    raise TypeError(_WANTED + type(entry).__name__)
+    hint = ": await it first" if inspect.isawaitable(entry) else ""
+    raise TypeError(_WANTED + type(entry).__name__ + hint)
 
 
 def source_list(
@@ -100,7 +103,7 @@ def source_list(
         given = list(sources)
         if len(given) != len(outcomes):
             raise ValueError(f"{len(given)} sources were given for {len(outcomes)} images")
-    return [None if s is None else without_credentials(os.fsdecode(s)) for s in given]
+    return [None if s is None else storable(without_credentials(os.fsdecode(s))) for s in given]
 
 
 def _own_source(outcome: Outcome) -> Source:

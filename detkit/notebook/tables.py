@@ -17,6 +17,7 @@ from detkit.boxes import area
 from detkit.errors import DetkitError, ItemFailure, describe
 from detkit.notebook.outcomes import Outcome, Outcomes, Source, outcome_list, source_list
 from detkit.results import DetectionResult
+from detkit.stored_text import storable
 
 _CORNERS = ["x_min", "y_min", "x_max", "y_max"]
 _NORMALIZED = [f"{name}_norm" for name in _CORNERS]
@@ -181,7 +182,7 @@ def _numbers(values: Iterable[Any], dtype: str) -> pd.Series[Any]:
 
 
 def _text(values: Iterable[Any]) -> pd.Series[Any]:
-    texts = [None if v is None else str(v) for v in values]
+    texts = [None if v is None else storable(str(v)) for v in values]
     series: pd.Series[Any] = pd.Series(texts, dtype="string")
     return series
 

@@ -31,6 +31,7 @@ from detkit.video.picture_folder import PictureFolder
 from detkit.video.read_ahead import Keep
 from detkit.video.sinks import VideoSink, exact_rate
 from detkit.video.sources import VideoSource
+from detkit.video.writing import write_errors
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -177,9 +178,10 @@ def draw_tracks(image: RGBImage, result: DetectionResult) -> RGBImage:
 def _open_sink(
     output: Path, fps: Fraction, source: FrameSource, keep_audio: bool
 ) -> VideoSink | PictureFolder:
-    if isinstance(source, VideoSource) and output.exists() and output.samefile(source.path):
-        raise VideoWriteError(f"{output}: this is the video itself; give another name")
-    is_folder = not output.suffix or output.is_dir()
+    with write_errors(output):  # a name that is too long, a folder that is closed to us
+        if isinstance(source, VideoSource) and output.exists() and output.samefile(source.path):
+            raise VideoWriteError(f"{output}: this is the video itself; give another name")
+        is_folder = not output.suffix or output.is_dir()
     if keep_audio and (is_folder or not isinstance(source, VideoSource)):
         raise UnsupportedSettingError("sound can only be kept from a video file to a video file")
     if is_folder:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 
+from detkit.api.arguments import wrapped
 from detkit.api.unfinished import Outcomes, Unfinished
 from detkit.errors import UnsupportedSettingError
 from detkit.pipeline.image_feed import Feed, ImageInput, ImageRecord, everything, scaled_by
@@ -74,6 +75,7 @@ def detect_images(
         ...         print(record.source, len(record.result))
         image 0 1
     """
+    wrapped(detector)
     if isinstance(sources, (str, os.PathLike, np.ndarray)):
         sources = [sources]
     if decode not in ("auto", "exact"):

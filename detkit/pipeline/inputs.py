@@ -29,12 +29,13 @@ def find_files(
     Args:
         source: A file, whatever its suffix and whether it exists or not; a folder, searched with
             its subfolders, hidden ones and links to folders left out; or a pattern such as
-            `photos/*.jpg` or `photos/**/*.png`.
+            `photos/*.jpg` or `photos/**/*.png`, whose `**` leaves the same out.
         suffixes: Which files to take from a folder, lower case with the dot.
         exclude: A folder to leave out, such as the one that results are written to.
 
     Yields:
-        Paths, sorted by name within each folder, files before subfolders.
+        Paths, sorted by name within each folder, files before subfolders; in the end, subfolders
+        that cannot be read.
 
     Raises:
         SourceError: If a folder or pattern holds no such file.
@@ -108,7 +109,8 @@ def num_files(source: str | os.PathLike[str], exclude: str | os.PathLike[str] | 
 
 
 def _in_folder(folder: Path, wanted: frozenset[str], exclude: Path | None) -> Iterator[Path]:
-    for where, folders, names in os.walk(folder):
+    unread: list[OSError] = []
+    for where, folders, names in os.walk(folder, onerror=unread.append):
         here = Path(where)
         folders[:] = sorted(
             name
@@ -118,11 +120,25 @@ def _in_folder(folder: Path, wanted: frozenset[str], exclude: Path | None) -> It
         for name in sorted(names):
             if not name.startswith(".") and Path(name).suffix.lower() in wanted:
                 yield here / name
+    # Whoever opens one of these is told why; nobody shall think that it was empty.
+    yield from (Path(error.filename) for error in unread)
 
 
 def _in_pattern(pattern: str, exclude: Path | None) -> Iterator[Path]:
-    # `Path.glob` takes no absolute pattern.
-    for name in sorted(glob.iglob(pattern, recursive=True)):  # noqa: PTH207
-        path = Path(name)
+    for path in sorted(set(map(Path, _matches(pattern)))):
         if path.is_file() and (exclude is None or exclude not in path.absolute().parents):
             yield path
+
+
+def _matches(pattern: str) -> Iterator[str]:
+    """What `glob` finds, some twice; but `**` follows no link: two in a circle have no end."""
+    parts = Path(pattern).parts
+    if "**" not in parts:
+        yield from glob.iglob(pattern)  # noqa: PTH207  `Path.glob` takes no absolute pattern
+        return
+    at = parts.index("**")
+    rest = parts[at + 1 :] or ("*",)
+    for start in glob.iglob(str(Path(*parts[:at]))):  # noqa: PTH207
+        for where, folders, _ in os.walk(start):
+            folders[:] = [name for name in folders if not name.startswith(".")]
+            yield from _matches(str(Path(glob.escape(where), *rest)))

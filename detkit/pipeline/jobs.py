@@ -28,6 +28,7 @@ from detkit.pipeline.inputs import Inputs
 from detkit.pipeline.outputs import OutputNames, picture_suffix
 from detkit.progress import NoProgress, Progress, shown_if
 from detkit.results import DetectionResult
+from detkit.stored_text import cell, storable
 from detkit.video.frames import Frame
 from detkit.video.picture_folder import save_picture
 from detkit.video.table_sink import TableSink
@@ -262,7 +263,8 @@ def _write_outcomes(report: FolderReport) -> None:
         writer = csv.writer(file)
         writer.writerow(columns)
         for outcome in report.outcomes:
-            writer.writerow([getattr(outcome, name) for name in columns])
+            values = [getattr(outcome, name) for name in columns]
+            writer.writerow([cell(v) if isinstance(v, str) else v for v in values])
 
 
 def _write_summary(report: FolderReport, facts: Mapping[str, Any]) -> None:
@@ -279,5 +281,6 @@ def _write_summary(report: FolderReport, facts: Mapping[str, Any]) -> None:
         "per_second": round(pictures_per_s, 2),
         "failures": [{"source": o.source, "error": o.error or o.status} for o in report.failed],
     }
+    text = storable(json.dumps(summary, indent=2, ensure_ascii=False))
     with replacing(report.folder / "summary.json") as partial:
-        partial.write_text(json.dumps(summary, indent=2, ensure_ascii=False) + "\n", "utf-8")
+        partial.write_text(text + "\n", "utf-8")

@@ -68,6 +68,8 @@ def open_source(source: VideoInput) -> FrameSource:
 
 def _named(source: str | os.PathLike[str]) -> FrameSource:
     text = os.fspath(source)
+    if not text:  # pathlib takes it for the working folder.
+        raise SourceError("the name of the source is empty; give a path, an address or a number")
     if is_address(text):
         return StreamSource(text)
     if is_live_name(text):

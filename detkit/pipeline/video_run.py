@@ -57,6 +57,10 @@ class Limits:
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise UnsupportedSettingError(f"{name} must be above 0, got {value!r}")
+        if self.max_frames is not None and self.max_frames % 1:
+            raise UnsupportedSettingError(
+                f"max_frames must be a whole number, got {self.max_frames!r}"
+            )
 
     def num_expected(self, source: FrameSource, stride: int) -> int | None:
         """How many frames a run will detect in, as far as anybody knows."""
@@ -99,7 +103,9 @@ class VideoRun:
         self.source = source
         self.policy = policy
         self.closes_source = False
-        self.ledger = FrameLedger(source.source_id, source.expected_frames)
+        self.ledger = FrameLedger(
+            source.source_id, source.expected_frames, is_endless=source.is_live
+        )
         self._tracks = tracks
         self._detector = detector
         self._options = options

@@ -16,11 +16,14 @@ from __future__ import annotations
 from detkit.samples.clip import clip
 from detkit.samples.model import sample_detector, sample_model_path
 from detkit.samples.names import CLASS_NAMES
+from detkit.samples.real_data import RealData, find_real_data
 from detkit.samples.scene import sample_images, scene
 
 __all__ = [
     "CLASS_NAMES",
+    "RealData",
     "clip",
+    "find_real_data",
     "sample_detector",
     "sample_images",
     "sample_model_path",

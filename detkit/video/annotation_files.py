@@ -11,7 +11,7 @@ from typing import Any
 
 from detkit.errors import VideoWriteError
 from detkit.results import DetectionResult
-from detkit.video.table_sink import TableSink, rows_of
+from detkit.video.table_sink import Place, TableSink, rows_of, size_hw
 
 
 class CocoSink(TableSink):
@@ -24,24 +24,18 @@ class CocoSink(TableSink):
     """
 
     def _begin(self) -> None:
-        self._file = self.partial_path.open("w", encoding="utf-8")
+        self._file = self.partial_path.open("w", encoding="utf-8", errors="backslashreplace")
         self._images: list[dict[str, Any]] = []
         self._names: dict[int, str] = {}
         self._file.write('{"annotations": [')
 
-    def _append(
-        self,
-        result: DetectionResult,
-        source: str,
-        frame_index: int | None,
-        pts_seconds: float | None,
-    ) -> None:
-        height, width = result.metadata.get("image_hw") or (None, None)
+    def _append(self, result: DetectionResult, place: Place) -> None:
+        height, width = size_hw(result) or (None, None)
         image_id = len(self._images) + 1
-        image = {"id": image_id, "file_name": source, "width": width, "height": height}
-        if frame_index is not None:
-            image |= {"file_name": f"{Path(source).stem}/frame_{frame_index:06d}.jpg"}
-            image |= {"source": source, "frame_index": frame_index, "pts_seconds": pts_seconds}
+        image = {"id": image_id, "file_name": place.source, "width": width, "height": height}
+        if place.frame_index is not None:
+            name = f"{Path(place.source).stem}/frame_{place.frame_index:06d}.jpg"
+            image |= {"file_name": name, **place._asdict()}
         self._images.append(image)
         for number, row in enumerate(rows_of(result), start=self.num_rows + 1):
             self._names[row["class_id"]] = row["class_name"]
@@ -81,13 +75,8 @@ class MotSink(TableSink):
         self._file = self.partial_path.open("w", encoding="ascii")
         self._source: str | None = None
 
-    def _append(
-        self,
-        result: DetectionResult,
-        source: str,
-        frame_index: int | None,
-        pts_seconds: float | None,
-    ) -> None:
+    def _append(self, result: DetectionResult, place: Place) -> None:
+        source, frame_index, _ = place
         if frame_index is None or source != (self._source or source):
             raise VideoWriteError(
                 f"{self.path}: MOT text holds the frames of one video, got {source!r}"

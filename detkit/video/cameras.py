@@ -6,6 +6,7 @@ Owns the device between opening and closing. Knows OpenCV's capture.
 from __future__ import annotations
 
 import os
+import stat
 import sys
 from collections.abc import Iterator
 from fractions import Fraction
@@ -20,6 +21,7 @@ from detkit.images import RGBImage
 from detkit.video.live import LiveSource, Reconnect
 
 _READ_TIMEOUT_S = 2
+_DEVICES = Path("/dev")
 
 
 class CameraSource(LiveSource):
@@ -31,7 +33,8 @@ class CameraSource(LiveSource):
 
     Raises:
         SourceError: If `index` is not a whole number from 0.
-        VideoOpenError: While iterating, if there is no such camera or another program has it.
+        VideoOpenError: While iterating, if there is no such camera, it may not be opened, or
+            another program has it.
     """
 
     def __init__(
@@ -47,12 +50,14 @@ class CameraSource(LiveSource):
 
     def connect(self) -> CameraConnection:
         """See `LiveSource.connect`."""
-        # Asked first, as OpenCV's own complaint goes to the terminal.
-        if sys.platform == "linux" and not Path(f"/dev/video{self._index}").exists():
-            raise VideoOpenError(f"{self.source_id}: there is no /dev/video{self._index}")
+        why = _unusable(self._index) if sys.platform == "linux" else None
+        if why is not None:
+            raise VideoOpenError(f"{self.source_id}: {why}")
         # OpenCV waits 10 s for a frame on Linux; it reads this when it opens its first camera.
         os.environ.setdefault("OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT", str(_READ_TIMEOUT_S))
-        capture = cv2.VideoCapture(self._index)
+        # By its name, or the others that are tried next complain on the terminal.
+        backend = cv2.CAP_V4L2 if sys.platform == "linux" else cv2.CAP_ANY
+        capture = cv2.VideoCapture(self._index, backend)
         if not capture.isOpened():
             capture.release()
             raise VideoOpenError(
@@ -86,3 +91,19 @@ class CameraConnection:
     def close(self) -> None:
         """See `Connection`."""
         self._capture.release()
+
+
+def _unusable(index: int) -> str | None:
+    """What Linux says of a device that cannot be opened; OpenCV would not tell."""
+    device = _DEVICES / f"video{index}"
+    try:
+        if not stat.S_ISCHR(device.stat().st_mode):
+            return f"{device} is no camera"
+        os.close(os.open(device, os.O_RDWR | os.O_NONBLOCK))
+    except FileNotFoundError:
+        return f"there is no {device}"
+    except PermissionError:
+        return f"{device} may not be opened by this user, who is perhaps not in its group, `video`"
+    except OSError as error:
+        return f"{device} cannot be opened ({error.strerror})"
+    return None

@@ -6,6 +6,8 @@ come from or who reads the pictures.
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Iterator
 from fractions import Fraction
 from typing import Any
@@ -29,6 +31,9 @@ _MAX_PIXELS = (
 # Broadcast practice, browsers and players: HD without a tag is BT.709, anything smaller BT.601.
 _HD_HEIGHT = 720
 _UNSPECIFIED = 2
+
+# A time that lies so far back is another recording's, and not a wrong one.
+_RESTART_S = 0.5
 
 _TURNS = {
     90: cv2.ROTATE_90_COUNTERCLOCKWISE,
@@ -66,18 +71,25 @@ def _is_cover(stream: Any) -> bool:
 class Decoder:
     """The decoded pictures of one pass, and what was wrong on the way.
 
+    Args:
+        container: Opened by PyAV.
+        stream: One of its.
+        read_timeout_s: After so long without a packet, the time-out that the container has, there
+            is none to come. FFmpeg may still give what it had kept back, and then waits again.
+
     Attributes:
         num_damaged: Packets or pictures that did not decode cleanly.
         is_sound_after_damage: Whether more packets came after the damage.
         end: What ended the pass, if it was an error.
     """
 
-    def __init__(self, container: Any, stream: Any) -> None:
+    def __init__(self, container: Any, stream: Any, *, read_timeout_s: float = math.inf) -> None:
         self.num_damaged = 0
         self.is_sound_after_damage = False
         self.end: Exception | None = None
         self._container = container
         self._stream = stream
+        self._read_timeout_s = read_timeout_s
 
     def __iter__(self) -> Iterator[Any]:
         for packet in self._packets():
@@ -98,14 +110,20 @@ class Decoder:
             yield picture
 
     def _packets(self) -> Iterator[Any]:
+        asked_at = time.monotonic()
         try:
             for packet in self._container.demux(self._stream):
+                is_last = time.monotonic() - asked_at >= self._read_timeout_s
                 # A file that was cut ends with a damaged packet and the empty one that flushes.
                 if packet.is_corrupt:
                     self.num_damaged += 1
                 elif self.num_damaged and packet.size:
                     self.is_sound_after_damage = True
                 yield packet
+                if is_last:
+                    self.end = TimeoutError("no more data within the time-out")
+                    return
+                asked_at = time.monotonic()
         except _damage() as error:
             # Nothing after this point can be found; trying again would fail again.
             self.num_damaged += 1
@@ -136,6 +154,35 @@ def pts_seconds(picture: Any, start: int, fps: Fraction | None, index: int) -> f
     if picture.pts is not None and picture.time_base is not None:
         return float((picture.pts - start) * picture.time_base)
     return None if fps is None else float(index / fps)
+
+
+class SteadyClock:
+    """Times that never go back, of recordings put one after the other and of broken clocks.
+
+    Where a time lies more than half a second before the last, another recording begins: its first
+    frame comes one frame after the last. A smaller step back is a wrong time.
+
+    Attributes:
+        last_s: The latest time, or `None` where there was none.
+    """
+
+    def __init__(self, fps: Fraction | None) -> None:
+        self._step_s = float(1 / fps) if fps else 1 / 25
+        self._offset_s = 0.0
+        self.last_s: float | None = None
+
+    def steady(self, seconds: float | None) -> float | None:
+        """The time of the next frame, from what its file says."""
+        if seconds is None:
+            return None
+        seconds += self._offset_s
+        if self.last_s is not None:
+            if seconds < self.last_s - _RESTART_S:
+                self._offset_s += self.last_s + self._step_s - seconds
+                seconds = self.last_s + self._step_s
+            seconds = max(seconds, self.last_s)
+        self.last_s = seconds
+        return seconds
 
 
 def upright_rgb(picture: Any) -> RGBImage:

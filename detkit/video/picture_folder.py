@@ -15,7 +15,7 @@ import cv2
 
 from detkit.errors import VideoWriteError, describe
 from detkit.images import RGBImage, validate_image
-from detkit.video.writing import Sink, replacing, write_errors
+from detkit.video.writing import Sink, replacing, unlink_link, write_errors
 
 _JPEG_QUALITY = 92
 _TIMES = "frames.csv"
@@ -52,6 +52,7 @@ class PictureFolder(Sink):
         with write_errors(self.path):
             if self.path.exists() and any(self.path.iterdir()):
                 raise VideoWriteError(f"{self.path}: the folder is not empty; give another name")
+            unlink_link(self.partial_path)
             self.partial_path.mkdir(parents=True, exist_ok=True)
             self._claim()
             for left in self.partial_path.glob("frame_*"):  # by a run that was killed

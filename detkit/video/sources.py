@@ -18,6 +18,7 @@ from detkit.errors import VideoOpenError
 from detkit.video.decoding import (
     CONTAINERS,
     Decoder,
+    SteadyClock,
     choose_stream,
     duration_seconds,
     pts_seconds,
@@ -25,6 +26,7 @@ from detkit.video.decoding import (
     upright_rgb,
 )
 from detkit.video.frames import Frame, FrameSource, Status
+from detkit.video.mp4_boxes import announces_too_much, ends_in_a_box
 
 VIDEO_SUFFIXES = frozenset(
     {".mp4", ".m4v", ".mov", ".3gp", ".mkv", ".webm", ".avi", ".wmv", ".flv", ".ogv"}
@@ -88,7 +90,7 @@ class VideoSource(FrameSource):
         self.fps = Fraction(rate) if rate else None
         self.duration_seconds = duration_seconds(container, stream)
         self.has_audio = bool(container.streams.audio)
-        self.expected_frames = int(stream.frames) or None
+        self.expected_frames = _num_announced(container, stream) or None
         if self.expected_frames is None and self.fps and self.duration_seconds:
             self.expected_frames = round(self.duration_seconds * self.fps)
         # The rotation tag comes with the frames; the first one tells.
@@ -103,25 +105,32 @@ class VideoSource(FrameSource):
         decoder = Decoder(container, stream)
         self.num_frames, self.num_damaged, self.status = 0, 0, "interrupted"
         start = stream.start_time or 0
+        clock = SteadyClock(self.fps)
         try:
             for picture in decoder:
                 if self._closed:
                     return
-                pts = pts_seconds(picture, start, self.fps, self.num_frames)
+                pts = clock.steady(pts_seconds(picture, start, self.fps, self.num_frames))
                 image = upright_rgb(picture)
                 self.num_frames += 1
                 yield Frame(image, self.source_id, self.num_frames - 1, pts)
-            self.status = self._verdict(decoder)
+            self.status = self._verdict(decoder, clock.last_s)
         finally:
             self.num_damaged = decoder.num_damaged
             container.close()
 
-    def _verdict(self, decoder: Decoder) -> Status:
-        if decoder.num_damaged and decoder.is_sound_after_damage:
-            return "corrupt"
+    def _verdict(self, decoder: Decoder, last_s: float | None) -> Status:
         expected = self.expected_frames
         is_short = bool(expected) and self.num_frames < (expected or 0) * _WHOLE_SHARE
-        if decoder.num_damaged or is_short or _ends_in_a_box(self.path):
+        is_at_end = bool(self.fps and self.duration_seconds and last_s is not None) and (
+            (last_s or 0.0) + 1.5 / (self.fps or 1) >= (self.duration_seconds or 0.0)
+        )
+        if decoder.num_damaged and decoder.is_sound_after_damage:
+            return "corrupt"
+        # Matroska skips what it cannot read without a word.
+        if is_short and is_at_end and not decoder.num_damaged:
+            return "corrupt"
+        if decoder.num_damaged or is_short or ends_in_a_box(self.path):
             return "truncated"
         return "complete"
 
@@ -141,7 +150,7 @@ class VideoSource(FrameSource):
 def _open(path: Path) -> tuple[Any, Any]:
     import av
 
-    why = _not_a_file(path)
+    why = _unfit(path)
     if why is None:
         try:
             # An absolute path cannot be taken for one of FFmpeg's protocols.
@@ -162,7 +171,15 @@ def _open(path: Path) -> tuple[Any, Any]:
     raise VideoOpenError(f"{without_credentials(str(path))}: {why}")
 
 
-def _not_a_file(path: Path) -> str | None:
+def _num_announced(container: Any, stream: Any) -> int:
+    """Frames that are to be shown: a film that was trimmed without encoding it again holds more."""
+    num_shown = 0
+    if stream.frames and "mp4" in container.format.name:
+        num_shown = sum(not entry.is_discard for entry in stream.index_entries)
+    return num_shown or int(stream.frames)
+
+
+def _unfit(path: Path) -> str | None:
     try:
         info = path.stat()
     except OSError as error:
@@ -171,29 +188,4 @@ def _not_a_file(path: Path) -> str | None:
         return str(error)
     if not stat.S_ISREG(info.st_mode):
         return "not a regular file"
-    return "the file is empty" if info.st_size == 0 else None
-
-
-def _ends_in_a_box(path: Path) -> bool:
-    """Whether an MP4 file ends in the middle of one of its outermost boxes (ISO 14496-12, 4.2).
-
-    A fragmented one that was cut announces only what is in it; nothing else tells that more was
-    to come.
-    """
-    with path.open("rb") as file:
-        size = file.seek(0, os.SEEK_END)
-        at = 0
-        while at < size:
-            file.seek(at)
-            head = file.read(16)
-            if at == 0 and head[4:8] not in (b"ftyp", b"styp", b"moov", b"moof"):
-                return False  # another kind of container
-            length = int.from_bytes(head[:4], "big")
-            if length == 1:
-                length = int.from_bytes(head[8:16], "big")
-            if length == 0:  # to the end of the file
-                return False
-            if length < 8 or len(head) < 8:
-                return True
-            at += length
-    return at > size
+    return "the file is empty" if info.st_size == 0 else announces_too_much(path)

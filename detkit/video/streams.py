@@ -62,8 +62,8 @@ class StreamSource(LiveSource):
     RTSP server may still answer with another RTSP address.) Times are the stream's own.
 
     Args:
-        address: rtsp, rtsps, http or https. A user and password may be in it; they are sent to
-            that host and shown nowhere.
+        address: rtsp, rtsps, http or https. A user and password may be in it; they are shown
+            nowhere and sent to that host, and to another that an RTSP server names in its place.
         open_timeout_s: Longest wait until it is open.
         read_timeout_s: Longest wait for more data before the stream counts as lost.
         follow: Go where an HTTP redirect or an HLS playlist points, by the same protocol.
@@ -128,7 +128,7 @@ class StreamSource(LiveSource):
         else:
             stream = choose_stream(container, is_live=True)
             if stream is not None:
-                return StreamConnection(container, stream)
+                return StreamConnection(container, stream, self._timeouts[1])
             container.close()
             why = "it holds no video, only sound or data"
         # Out here no error hangs on to FFmpeg's, which names the address with its password.
@@ -138,9 +138,9 @@ class StreamSource(LiveSource):
 class StreamConnection:
     """See `Connection`."""
 
-    def __init__(self, container: Any, stream: Any) -> None:
+    def __init__(self, container: Any, stream: Any, read_timeout_s: float) -> None:
         self._container = container
-        self._decoder = Decoder(container, stream)
+        self._decoder = Decoder(container, stream, read_timeout_s=read_timeout_s)
         rate = stream.average_rate or stream.guessed_rate
         self.fps = Fraction(rate) if rate else None
         self.end = ""
@@ -204,7 +204,11 @@ def _explain(error: BaseException, is_late: bool, is_encrypted: bool) -> str:
         return "no answer in time"
     if isinstance(error, av.InvalidDataError | av.ArgumentError):
         return "what comes from there is no video that is read (playlists need follow=True)"
-    if is_encrypted and reason(error) == "Input/output error":  # FFmpeg says no more than that.
+    if reason(error) == "Input/output error":  # FFmpeg says no more than that.
+        if not is_encrypted:
+            return (
+                "no answer that can be used, or one that leads elsewhere (which needs follow=True)"
+            )
         return (
             "no encrypted connection; perhaps its certificate is another host's, or one that this "
             "system does not trust (SSL_CERT_FILE names those trusted, verify_tls=False takes any)"

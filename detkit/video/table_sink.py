@@ -6,10 +6,11 @@ picture or a detector.
 
 from __future__ import annotations
 
+import math
 import os
 from abc import abstractmethod
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from detkit.results import DetectionResult
 from detkit.video.writing import Sink, write_errors
@@ -27,6 +28,14 @@ COLUMNS = (
     "frame_index",
     "pts_seconds",
 )
+
+
+class Place(NamedTuple):
+    """Where a result comes from: an image, or a frame of a video."""
+
+    source: str
+    frame_index: int | None
+    pts_seconds: float | None
 
 
 class TableSink(Sink):
@@ -76,7 +85,7 @@ class TableSink(Sink):
         """
         self._check_open()
         with write_errors(self.path):
-            self._append(result, source, frame_index, pts_seconds)
+            self._append(result, _place(source, frame_index, pts_seconds))
         self.num_rows += len(result)
 
     @abstractmethod
@@ -84,13 +93,7 @@ class TableSink(Sink):
         """Create the partial file."""
 
     @abstractmethod
-    def _append(
-        self,
-        result: DetectionResult,
-        source: str,
-        frame_index: int | None,
-        pts_seconds: float | None,
-    ) -> None:
+    def _append(self, result: DetectionResult, place: Place) -> None:
         """Write one image's boxes."""
 
     @abstractmethod
@@ -103,6 +106,20 @@ class TableSink(Sink):
 
     def _leave(self) -> None:
         self._end()
+
+
+def _place(source: str, frame_index: int | None, pts_seconds: float | None) -> Place:
+    """As plain numbers, which every format knows; a time that is NaN is none."""
+    index = None if frame_index is None else int(frame_index)
+    if pts_seconds is not None:
+        pts_seconds = float(pts_seconds) if math.isfinite(pts_seconds) else None
+    return Place(source, index, pts_seconds)
+
+
+def size_hw(result: DetectionResult) -> tuple[int, int] | None:
+    """Height and width of its image, where the result knows."""
+    height, width = result.metadata.get("image_hw") or (None, None)
+    return None if height is None or width is None else (int(height), int(width))
 
 
 def rows_of(result: DetectionResult) -> Iterator[dict[str, Any]]:

@@ -62,8 +62,15 @@ def replacing(path: Path) -> Iterator[Path]:
     """
     partial = partial_name(path)
     with write_errors(path):
+        unlink_link(partial)
         yield partial
         partial.replace(path)
+
+
+def unlink_link(partial: Path) -> None:
+    """A link that a folder of a stranger has under this name would lead what is written away."""
+    if partial.is_symlink():
+        partial.unlink()
 
 
 class Sink(ABC):
@@ -98,10 +105,12 @@ class Sink(ABC):
         Raises:
             VideoWriteError: If another sink writes to it.
         """
+        unlink_link(self.partial_path)
         if fcntl is None:
             return
         is_folder = self.partial_path.is_dir()
-        lock = os.open(self.partial_path, os.O_RDONLY if is_folder else os.O_RDWR | os.O_CREAT)
+        flags = os.O_RDONLY if is_folder else os.O_RDWR | os.O_CREAT
+        lock = os.open(self.partial_path, flags, 0o666)  # no file of results is a program
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:

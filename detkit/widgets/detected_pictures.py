@@ -20,12 +20,11 @@ from detkit.image_files import decode_image
 from detkit.images import RGBImage
 from detkit.pipeline.outputs import OutputNames
 from detkit.results import DetectionResult
+from detkit.stored_text import cell
 from detkit.widgets.inbox import Upload
 from detkit.widgets.pictures import SmallPicture, encode_jpeg
 
 _COLUMNS = ["file", "object", "confidence", "x_min", "y_min", "x_max", "y_max", "note"]
-# Spreadsheets run a cell that begins so as a formula.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _JPEG_QUALITY = 92
 
 
@@ -91,10 +90,7 @@ def table_file(table: pd.DataFrame) -> bytes:
     """The table as CSV that spreadsheets open, and in which they find no formula."""
     safe = table.copy()
     for name in ("file", "object", "note"):
-        safe[name] = [
-            f"'{text}" if isinstance(text, str) and text.startswith(_FORMULA) else text
-            for text in safe[name]
-        ]
+        safe[name] = safe[name].map(cell, na_action="ignore")
     # With the mark that tells spreadsheets that it is UTF-8.
     text: str = safe.to_csv(index=False, float_format="%.6g")
     return text.encode("utf-8-sig")

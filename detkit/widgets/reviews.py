@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 
 from detkit.results import DetectionResult
+from detkit.stored_text import cell
 from detkit.widgets.cards import Mark
 
 
@@ -33,8 +34,8 @@ class Reviewed:
 
 
 def marks_dataframe(reviewed: Sequence[Reviewed]) -> pd.DataFrame:
-    """Columns `image_index`, `source`, `mark`, one row per marked image."""
-    rows = [(r.index, r.name, r.mark) for r in reviewed]
+    """Columns `image_index`, `source`, `mark`, one row per marked image, for a CSV file."""
+    rows = [(r.index, cell(r.name), r.mark) for r in reviewed]
     table: pd.DataFrame = pd.DataFrame(rows, columns=["image_index", "source", "mark"])
     return table
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import pickle
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -81,6 +82,9 @@ def test_no_images_is_a_value_error(batch: Batch) -> None:
             batch(detector, [])
         with pytest.raises(ValueError, match=r"write \[image\]"):
             batch(detector, IMAGE)
+        for path in ("photos", Path("photos")):
+            with pytest.raises(ValueError, match=r"got a path: detkit\.detect_images"):
+                batch(detector, path)
 
 
 @each_way

@@ -44,28 +44,29 @@ def one_busy_worker() -> Iterator[AsyncDetector]:
     assert dict(fake.seen) == {BUSY: 1, AFTER: 1}, "an image that had timed out was detected"
 
 
-async def timed(attempt: Callable[[], Awaitable[object]], error: type[BaseException]) -> float:
-    """How long an attempt took that must end with `error`, in seconds."""
-    stopwatch = Stopwatch()
-    with pytest.raises(error):
-        await attempt()
-    assert stopwatch.wall_s >= DEADLINE_S * 0.98
-    return stopwatch.elapsed_s
+def in_vain(
+    attempt: Callable[[RGBImage], Awaitable[object]], error: type[BaseException]
+) -> list[float]:
+    """How long each of `NUM_ITEMS` attempts at once took that must end with `error`, in seconds."""
+
+    async def one(image: RGBImage) -> float:
+        stopwatch = Stopwatch()
+        with pytest.raises(error):
+            await attempt(image)
+        assert stopwatch.wall_s >= DEADLINE_S * 0.98
+        return stopwatch.elapsed_s
+
+    async def all_of_them() -> list[float]:
+        return await asyncio.gather(*(one(numbered_image(n)) for n in range(NUM_ITEMS)))
+
+    return asyncio.run(all_of_them())
 
 
 def test_t11_timeout_s_of_100_awaited_images_is_prompt() -> None:
     with one_busy_worker() as detector:
-
-        async def one(number: int) -> float:
-            image = numbered_image(number)
-            return await timed(
-                lambda: detector.detect_async(image, timeout_s=DEADLINE_S), DetectionTimeoutError
-            )
-
-        async def main() -> list[float]:
-            return await asyncio.gather(*(one(n) for n in range(NUM_ITEMS)))
-
-        took_s = asyncio.run(main())
+        took_s = in_vain(
+            lambda image: detector.detect_async(image, timeout_s=DEADLINE_S), DetectionTimeoutError
+        )
         stats = detector.statistics()
         assert (stats.timed_out, stats.failed, stats.cancelled) == (NUM_ITEMS, NUM_ITEMS, 0)
     assert max(took_s) <= BOUND_S
@@ -73,18 +74,10 @@ def test_t11_timeout_s_of_100_awaited_images_is_prompt() -> None:
 
 def test_t11_wait_for_of_100_awaited_images_is_prompt() -> None:
     with one_busy_worker() as detector:
-
-        async def one(number: int) -> float:
-            image = numbered_image(number)
-            return await timed(
-                lambda: asyncio.wait_for(detector.detect_async(image), DEADLINE_S),
-                asyncio.TimeoutError,
-            )
-
-        async def main() -> list[float]:
-            return await asyncio.gather(*(one(n) for n in range(NUM_ITEMS)))
-
-        took_s = asyncio.run(main())
+        took_s = in_vain(
+            lambda image: asyncio.wait_for(detector.detect_async(image), DEADLINE_S),
+            asyncio.TimeoutError,
+        )
         stats = detector.statistics()
         assert (stats.timed_out, stats.failed, stats.cancelled) == (0, 0, NUM_ITEMS)
     assert max(took_s) <= BOUND_S
@@ -99,17 +92,11 @@ def test_t11_deadline_of_blocked_images_is_prompt() -> None:
         busy = detector.submit(numbered_image(BUSY))
         gates.at("in_detector").wait_for_arrivals(1)
 
-        async def one(number: int) -> float:
-            image = numbered_image(number)
-            return await timed(
-                lambda: detector.detect_async(image, timeout_s=DEADLINE_S), DetectionTimeoutError
-            )
-
-        async def main() -> list[float]:
-            return await asyncio.gather(*(one(n) for n in range(NUM_ITEMS)))
-
         try:
-            took_s = asyncio.run(main())
+            took_s = in_vain(
+                lambda image: detector.detect_async(image, timeout_s=DEADLINE_S),
+                DetectionTimeoutError,
+            )
         finally:
             gates.open_all()
         assert result_number(busy.result(5)) == BUSY

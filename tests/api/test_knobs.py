@@ -100,7 +100,9 @@ def test_settings_that_cannot_be_honoured_are_refused(settings: dict[str, Any]) 
         {"confidence_threshold": 1.5},
         {"confidence_threshold": float("nan")},
         {"iou_threshold": -0.1},
+        {"confidence_threshold": "0.5"},
         {"max_detections": 0},
+        {"max_detections": 2.5},
         {"classes": "person"},
         {"classes": ["person"]},
     ],
@@ -113,7 +115,8 @@ def test_impossible_settings_are_value_errors(settings: dict[str, Any]) -> None:
 
 
 def test_unknown_setting_is_a_type_error() -> None:
-    with AsyncDetector(FakeDetector()) as detector, pytest.raises(TypeError, match="conf"):
+    expected = "no setting 'conf'; there are confidence_threshold, iou_threshold, "
+    with AsyncDetector(FakeDetector()) as detector, pytest.raises(TypeError, match=expected):
         detector.detect(IMAGE, conf=0.5)  # type: ignore[call-arg]
 
 
@@ -150,6 +153,8 @@ def test_impossible_options_are_value_errors(options: dict[str, Any]) -> None:
 def test_object_that_cannot_detect_is_a_type_error() -> None:
     with pytest.raises(TypeError, match=r"detect\(image\)"):
         AsyncDetector(object())
+    with pytest.raises(TypeError, match=r"got the class FakeDetector: write FakeDetector\(\)"):
+        AsyncDetector(FakeDetector)
 
 
 def test_numpy_integers_are_numbers_of_images() -> None:

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from detkit import AsyncDetector, detect_images, detect_multiple_async
-from detkit.api import unfinished
 from detkit.images import RGBImage
 from detkit.results import DetectionResult
 from detkit.testing import (
@@ -217,11 +216,12 @@ def test_leaving_a_loop_early_keeps_what_came_before(ordered: bool) -> None:
         assert known(detector.last_run) == [0, 1, 2, 3, 4]
 
 
-def test_an_endless_series_keeps_a_bounded_number(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(unfinished, "MAX_KEPT", 5)
+def test_an_endless_series_keeps_a_bounded_number() -> None:
     with AsyncDetector(FakeDetector()) as detector:
-        series = detector.map(IMAGES, max_in_flight=1)
+        series = detector.map(IMAGES, max_in_flight=1, max_kept=5)
         for _ in range(12):
             next(series)
         series.close()  # type: ignore[attr-defined]
         assert known(detector.last_run) == [7, 8, 9, 10, 11]
+        with pytest.raises(ValueError, match="max_kept must be an integer of at least 1, got 0"):
+            detector.map(IMAGES, max_kept=0)

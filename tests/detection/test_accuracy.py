@@ -10,7 +10,7 @@ from tiny_models import SHARED
 from detkit.boxes import Agreement, agreement, match
 from detkit.detection import DetectionSettings, YOLOv8Detector
 from detkit.detection.environment import import_ultralytics
-from detkit.samples import scene
+from detkit.samples import sample_model_path, scene
 
 EXPECTED = {"bus": ["bus"] + ["person"] * 4, "zidane": ["person"] * 2 + ["tie"]}
 CONFIDENCES = (0.05, 0.1, 0.25, 0.5, 0.7, 0.9)
@@ -95,6 +95,18 @@ def test_float32_is_what_ultralytics_predicts(request, file, runtime, pictures, 
             assert all(result.scores[i] < confidence + MARGIN for i in extra)
             compared += len(pairs)
     assert compared > 50
+
+
+def test_a_picture_as_narrow_as_a_line_has_a_result():
+    noise = np.random.default_rng(0).integers(0, 256, (640, 20, 3), dtype=np.uint8)
+    detector = load(sample_model_path(".onnx"), precision="auto")
+    assert detector.batch_key(noise) == (640, 32)
+    exact = load(sample_model_path(".onnx"), precision="fp32")
+    assert detector.detect(noise) == exact.detect(noise)
+    for height in range(64, 640, 32):  # more sizes than are compiled one by one
+        detector.detect(np.full((height, 640, 3), 90, np.uint8))
+    detector.detect(noise[::2])
+    assert len(detector.detect(np.full((30_000, 40, 3), 90, np.uint8))) == 0
 
 
 def test_bfloat16_agrees_with_float32(coco_pt, pictures):

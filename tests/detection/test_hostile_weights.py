@@ -128,7 +128,14 @@ def test_no_models(tmp_path, suffix, content):
     path = tmp_path / f"m{suffix}"
     path.write_bytes(content)
     path.with_suffix(".bin").write_bytes(b"")
-    refused(path)
+    assert "trust_weights" not in refused(path, trust_weights=suffix == ".torchscript")
+
+
+def test_a_picture_named_as_weights_is_not_said_to_hold_code(tmp_path):
+    path = tmp_path / "photo.pt"
+    path.write_bytes(b"\xff\xd8\xff\xe0" + bytes(5000))
+    assert "photo.pt is damaged or no checkpoint" in (message := refused(path))
+    assert "trust_weights" not in message
 
 
 def test_random_bytes(tmp_path):
@@ -152,9 +159,10 @@ def test_flipped_bytes_are_an_error_or_a_model(tiny_onnx, tmp_path, noise):
         try:
             detector.load_model(path)
         except ModelLoadError:
+            assert not detector.is_loaded
             continue
         try:
-            detector.detect(noise)
+            assert len(detector.detect(noise)) >= 0
         except ValueError:  # NaN, typed
             continue
 
@@ -164,6 +172,26 @@ def test_renamed_formats(tmp_path, tiny_pt, tiny_onnx):
         path = tmp_path / f"renamed{suffix}"
         path.write_bytes(source.read_bytes())
         refused(path)
+
+
+def test_a_torchscript_program_writes_nothing_unless_it_is_trusted(tmp_path, canary):
+    import torch
+
+    class Program(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.path = str(canary)
+
+        def forward(self, x):
+            torch.ops.aten.save(x, self.path)
+            return torch.zeros(1, 84, 8400)
+
+    path = tmp_path / "program.torchscript"
+    torch.jit.script(Program()).save(path)
+    assert "trust_weights" in refused(path)
+    assert not canary.exists()
+    YOLOv8Detector().load_model(path, trust_weights=True)
+    assert canary.exists()
 
 
 def test_torchscript_with_the_wrong_suffix(tmp_path):

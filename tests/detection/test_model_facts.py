@@ -36,7 +36,7 @@ def test_metadata_is_parsed_as_literals_and_never_evaluated(tmp_path):
 
 @pytest.mark.parametrize("value", ["(" * 5000, "9" * 5000, "[" * 200 + "]" * 200, "1+1j", "'" * 9])
 def test_strange_literals_stay_text_or_become_values(value):
-    parse_metadata({"names": value})
+    assert list(parse_metadata({"names": value})) == ["names"]
 
 
 def test_absurd_metadata_is_refused():
@@ -85,6 +85,11 @@ def test_class_names_from_all_that_is_used_in_the_wild():
 def test_malformed_class_names_are_refused(names, num):
     with pytest.raises(ModelLoadError):
         class_names_from(names, num)
+
+
+def test_a_name_that_no_file_can_hold_is_spelt_out():
+    names = parse_metadata({"names": r"{0: 'a\ud800'}"})["names"]
+    assert class_names_from(names) == {0: r"a\ud800"}
 
 
 def test_stride_and_size():

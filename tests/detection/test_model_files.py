@@ -86,6 +86,14 @@ def test_a_path_to_an_official_name_hints_at_the_bare_name(empty_folder):
         find_model("models/yolov8n.pt")
 
 
+def test_a_misspelt_official_name_is_guessed(empty_folder):
+    with pytest.raises(ModelNotFoundError, match=r"Perhaps the official model 'yolov8n\.pt'"):
+        find_model("yolov8nn.pt")
+    with pytest.raises(ModelNotFoundError) as caught:
+        find_model("parts.pt")
+    assert "Perhaps" not in str(caught.value)
+
+
 def test_an_address_is_not_repeated(empty_folder):
     with pytest.raises(ModelNotFoundError) as caught:
         find_model("https://user:secret@example.org/m.pt")

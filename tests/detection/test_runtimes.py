@@ -50,7 +50,8 @@ def test_every_library_gives_the_same_numbers(request, tiny_pt, file, kind, libr
     pytest.importorskip(library)
     batch = np.random.default_rng(2).integers(0, 256, (1, 96, 128, 3), dtype=np.uint8)
     expected = open_runtime(options(tiny_pt, "checkpoint"), "ultralytics").infer(batch)
-    runtime = open_runtime(options(request.getfixturevalue(file), kind), library)
+    trusted = {"trust_weights": kind == "torchscript"}
+    runtime = open_runtime(options(request.getfixturevalue(file), kind, **trusted), library)
     raw = whole(runtime.infer(batch))
     assert raw.dtype == np.float32
     assert raw.shape == expected.shape == (1, 7, 252)
@@ -154,10 +155,10 @@ def test_an_engine_without_its_gpu_is_a_clear_error(tmp_path):
 
 def test_torchscript_keeps_to_the_size_it_was_made_with(tiny_torchscript, noise):
     detector = YOLOv8Detector()
-    detector.load_model(tiny_torchscript)
+    detector.load_model(tiny_torchscript, trust_weights=True)
     assert detector.batch_key(noise) == detector.batch_key(noise[:5]) == (96, 128)
     with pytest.raises(ModelLoadError, match="96x128"):
-        detector.load_model(tiny_torchscript, image_size=64)
+        detector.load_model(tiny_torchscript, trust_weights=True, image_size=64)
 
 
 def test_more_sizes_than_are_compiled_give_the_same_results(tiny_onnx, monkeypatch):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from detkit.detection.abstract import DetectionSettings
-from detkit.errors import DetectorContractError, ItemFailure, PartialBatchError, VideoWriteError
+from detkit.errors import (
+    DetectorContractError,
+    DetkitError,
+    ItemFailure,
+    PartialBatchError,
+    VideoWriteError,
+)
 from detkit.notebook import (
+    images_dataframe,
     read_parquet,
     read_parquet_facts,
     to_coco,
@@ -100,6 +108,21 @@ def test_coco_counts_what_was_looked_at_and_lists_what_failed(tmp_path: Path) ->
     assert coco["info"]["failed"][0]["file_name"] == "c.jpg"
     with pytest.raises(ValueError, match="size of every image"):
         to_coco([DetectionResult([[0, 0, 1, 1]], [0.5], [0])])
+
+
+def test_any_name_of_a_file_has_a_place_in_every_file(tmp_path: Path) -> None:
+    names = [os.fsdecode(b"\xff.jpg"), "=1+1.jpg", "\t-2.jpg"]
+    error = PartialBatchError("", 2, 3, [TWO, TWO], [FAILED], outcomes=[TWO, TWO, FAILED])
+    table = to_dataframe(error, names)
+    assert table["source"].tolist() == [r"\udcff.jpg"] * 2 + ["=1+1.jpg"] * 2
+    assert images_dataframe(error, names)["source"].tolist() == [r"\udcff.jpg", *names[1:]]
+    assert read_parquet(write_parquet(error, tmp_path / "a.parquet", names))[:2] == [TWO, TWO]
+    assert "udcff" in write_coco(error, tmp_path / "a.json", names).read_text(encoding="utf-8")
+    back = pd.read_csv(write_csv(error, tmp_path / "a.csv", names))
+    assert back["source"].tolist() == [r"\udcff.jpg"] * 2 + ["'=1+1.jpg"] * 2
+    # Not the text as it was: an error that quotes a name is no obstacle either.
+    failed = ItemFailure(0, "decode", DetkitError(names[0]), names[0])
+    assert images_dataframe([failed])["error"].tolist() == [r"DetkitError: \udcff.jpg"]
 
 
 def test_what_cannot_be_written_or_read_is_said(tmp_path: Path) -> None:

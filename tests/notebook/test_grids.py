@@ -7,6 +7,7 @@ import io
 import subprocess
 import sys
 import textwrap
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +104,23 @@ def test_only_the_page_that_is_shown_is_read(tmp_path: Path) -> None:
     assert texts(figure)[-1] == "page 2 of 10: 10 of 100 images"
 
 
+def test_ten_thousand_images_do_not_fill_the_memory(tmp_path: Path) -> None:
+    path = tmp_path / "large.png"
+    cv2.imwrite(str(path), np.full((2000, 3000, 3), 90, np.uint8))
+    one_image = 2000 * 3000 * 3
+    large = DetectionResult(
+        [[10, 10, 600, 600]], [0.5], [0], {"class_names": NAMES, "image_hw": (2000, 3000)}
+    )
+    tracemalloc.start()
+    try:
+        figure = show_grid([path] * 10_000, [large] * 10_000, by="uncertain", max_images=8)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert texts(figure)[-1] == "page 1 of 1250: 8 of 10000 images"
+    assert one_image < peak < 4 * one_image, "one at a time, and small ones are kept"
+
+
 def test_the_order_is_the_callers_choice() -> None:
     images, results = [IMAGE] * 4, [ONE, FAILED, NONE, TWO]
 
@@ -113,8 +131,18 @@ def test_the_order_is_the_callers_choice() -> None:
     assert titles("count") == ["image 3", "image 0", "image 2", "image 1"]
     assert titles("confidence") == ["image 0", "image 3", "image 2", "image 1"]
     assert titles("uncertain") == ["image 3", "image 0", "image 2", "image 1"]
+    assert sorted(titles("random")) == titles("input")
+    assert titles("random") == titles("random"), "the same sample every time"
     with pytest.raises(ValueError, match="by must be"):
         titles("size")
+
+
+def test_a_random_page_is_a_sample_of_all() -> None:
+    figure = show_grid([IMAGE] * 1000, by="random", max_images=50)
+    numbers = [int(text.split()[1]) for text in texts(figure) if text.startswith("image ")]
+    assert len(set(numbers)) == 50
+    assert min(numbers) < 250
+    assert max(numbers) >= 750
 
 
 @pytest.mark.parametrize(

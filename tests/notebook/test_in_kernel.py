@@ -1,13 +1,17 @@
-"""In a real kernel: every way of waiting works, re-running leaks nothing, outputs stay small."""
+"""In a real kernel: every way of waiting works, re-running leaks nothing, outputs stay small.
+
+With ipykernel 7 and 6.
+"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from importlib import metadata
 from typing import Any
 
 import pytest
-from kernels import Kernel, running_kernel
+from kernels import INSTALLED, IPYKERNELS, SIX, Kernel, running_kernel
 
 SETUP = """
 import asyncio, gc, threading
@@ -24,11 +28,22 @@ async def one(): return result_number(await detector.detect_async(images[3]))
 RERUN_BOUND_BYTES = 30_000_000
 
 
+@pytest.fixture(scope="module", params=IPYKERNELS)
+def ipykernel(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
 @pytest.fixture(scope="module")
-def kernel() -> Iterator[Kernel]:
-    with running_kernel() as kernel:
+def kernel(ipykernel: str) -> Iterator[Kernel]:
+    with running_kernel(ipykernel) as kernel:
         kernel.run(SETUP)
         yield kernel
+
+
+def test_the_kernel_is_of_the_version_that_is_meant(kernel: Kernel, ipykernel: str) -> None:
+    version = kernel.run("import ipykernel\nanswer = ipykernel.__version__")
+    expected = {SIX: "6", INSTALLED: metadata.version("ipykernel").split(".")[0]}
+    assert version.split(".")[0] == expected[ipykernel]
 
 
 @pytest.mark.parametrize(
@@ -57,9 +72,9 @@ def test_every_way_of_waiting_works_in_a_cell(kernel: Kernel, code: str, expecte
     assert kernel.run(code) == expected
 
 
-def test_nested_asyncio_works_once_it_is_enabled_and_says_what_it_did() -> None:
+def test_nested_asyncio_works_once_it_is_enabled_and_says_what_it_did(ipykernel: str) -> None:
     # In a kernel of its own: it cannot be undone.
-    with running_kernel() as kernel:
+    with running_kernel(ipykernel) as kernel:
         kernel.run(SETUP)
         with pytest.raises(AssertionError, match="RuntimeError"):
             kernel.run("answer = asyncio.run(one())")
@@ -155,8 +170,8 @@ def test_a_bar_is_a_widget_while_it_runs_and_text_in_the_end(kernel: Kernel) -> 
 
 
 @pytest.mark.watchdog(90)
-def test_a_kernel_restarts_cleanly_with_work_under_way() -> None:
-    with running_kernel() as kernel:
+def test_a_kernel_restarts_cleanly_with_work_under_way(ipykernel: str) -> None:
+    with running_kernel(ipykernel) as kernel:
         kernel.run(SETUP)
         kernel.run(
             "hold = threading.Event()\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import pickle
 import time
@@ -110,6 +111,10 @@ def test_records_of_detect_images_are_accepted() -> None:
 def test_what_is_no_result_is_named() -> None:
     with pytest.raises(TypeError, match="got a ValueError"):
         to_dataframe([TWO, ValueError()])  # type: ignore[list-item]
+    future: asyncio.Future[None] = asyncio.Future(loop=asyncio.new_event_loop())
+    with pytest.raises(TypeError, match="got a Future: await it first"):
+        to_dataframe([future])  # type: ignore[list-item]
+    future.get_loop().close()
     with pytest.raises(ValueError, match="2 sources were given for 1 images"):
         to_dataframe([TWO], ["a", "b"])
 
@@ -191,6 +196,30 @@ def test_failures_come_back_as_failures(originals: list[DetectionResult | ItemFa
             assert after.stage == before.stage
         else:
             assert after == before
+
+
+OPTIONAL = {"tracker_id": "Int64", "frame_index": "Int64", "pts_seconds": "float64"}
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(results() | failures, max_size=6))
+def test_types_and_counts_hold_whatever_is_in_it(
+    outcomes: list[DetectionResult | ItemFailure],
+) -> None:
+    boxes, images = to_dataframe(outcomes), images_dataframe(outcomes)
+    expected = to_dataframe([]).dtypes.astype(str).to_dict() | OPTIONAL
+    assert boxes.dtypes.astype(str).to_dict().items() <= expected.items()
+    assert images.dtypes.astype(str).to_dict() == images_dataframe([]).dtypes.astype(str).to_dict()
+    found = [len(o) if isinstance(o, DetectionResult) else None for o in outcomes]
+    assert (
+        images["num_detections"]
+        .astype(object)
+        .where(images["num_detections"].notna(), None)
+        .tolist()
+        == found
+    )
+    counts = boxes.groupby("image_index").size().reindex(images["image_index"], fill_value=0)
+    assert counts.tolist() == [number or 0 for number in found]
 
 
 def test_facts_come_back_with_the_images_table() -> None:

@@ -5,54 +5,37 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
-from fractions import Fraction
 from pathlib import Path
 
 import pytest
 from stopwatch import Stopwatch
 from stream_server import HTTP_OK, SECRET, USER, Server, Visit, transport_stream
+from told_camera import Timed, ToldCamera
 
 from detkit import AsyncDetector
 from detkit.errors import StreamLostError
 from detkit.images import RGBImage
 from detkit.pipeline import VideoRun, annotate_video, detect_video, detect_videos
 from detkit.testing import FakeDetector, numbered_image, result_number
-from detkit.video import Frame, LiveSource, StreamSource, VideoSource
+from detkit.video import Frame, StreamSource, VideoSource
 
 BOUND_S = 1.0
 
 
-class Camera(LiveSource):
-    """A camera on a script: pictures until told to stand still; a read that is blocked until
-    the test is over, whatever its reader does."""
+class Camera(ToldCamera):
+    """Pictures until told to stand still; a read that is blocked until the test is over, whatever
+    its reader does."""
 
     def __init__(self, num: int, released: threading.Event) -> None:
-        super().__init__("cam", reconnect=None)
+        super().__init__(lambda _: self._give())
         self.num, self.released = num, released
         self.blocked = threading.Event()
 
-    def connect(self) -> CameraConnection:
-        return CameraConnection(self)
-
-
-class CameraConnection:
-    fps: Fraction | None = None
-    is_finite = False
-    expected_frames: int | None = None
-    num_damaged = 0
-    end = ""
-
-    def __init__(self, camera: Camera) -> None:
-        self._camera = camera
-
-    def pictures(self) -> Iterator[tuple[RGBImage, float | None]]:
-        for number in range(self._camera.num):
+    def _give(self) -> Iterator[Timed]:
+        for number in range(self.num):
             yield numbered_image(number), number / 30
-        self._camera.blocked.set()
-        self._camera.released.wait(30)
-
-    def close(self) -> None:
-        """Nothing is held."""
+        self.blocked.set()
+        self.released.wait(30)
 
 
 @pytest.fixture

@@ -96,9 +96,9 @@ class _Maker:
         size = int(len(self._data) * share)
         name, path = self._write(f"cut at {share:.0%}", self._data[:size])
         # An index at the front, or none needed: what is there can be read.
-        return Damaged(
-            name, path, self._whole_packets(size), NUM_FRAMES, frozenset({"truncated"}), share < 0.5
-        )
+        whole = self._whole_packets(size)
+        # Of the packet that was cut there may be enough for a picture.
+        return Damaged(name, path, whole, whole + 1, frozenset({"truncated"}), share < 0.5)
 
     def hole_in_the_middle(self) -> Damaged:
         data, middle = bytearray(self._data), len(self._data) // 2
@@ -108,8 +108,8 @@ class _Maker:
             name,
             path,
             self._whole_packets(middle) // 2,
-            NUM_FRAMES,
-            frozenset({"corrupt", "truncated"}),
+            NUM_FRAMES - 1,
+            frozenset({"corrupt"}),
         )
 
     def without_frames(self) -> Damaged:

@@ -6,7 +6,7 @@ import contextlib
 import socket
 import threading
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from video_clips import write_video
@@ -114,6 +114,34 @@ def transport_stream(folder: Path, num: int = 30, wh: tuple[int, int] = (64, 48)
     """An MPEG transport stream of grey pictures, each as bright as its number says."""
     options = {"codec": "mpeg2video"}
     return write_video(folder / f"{num}-{wh[0]}.ts", num, wh=wh, gop=5, **options).read_bytes()
+
+
+def rtsp_session(visit: Visit, packets: Iterable[bytes]) -> None:
+    """Play MPEG-TS over RTSP inside its own connection: RFC 2326, 10.12, and RFC 3550, 5.1."""
+    while request := visit.request():
+        method = request.split()[0]
+        if method == "DESCRIBE":
+            session = "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=door\r\nt=0 0\r\n"
+            session += "m=video 0 RTP/AVP 33\r\na=control:track1\r\n"
+            visit.reply_rtsp(request, "200 OK", "Content-Type: application/sdp", body=session)
+        elif method == "SETUP":
+            transport = "Transport: RTP/AVP/TCP;unicast;interleaved=0-1"
+            visit.reply_rtsp(request, "200 OK", transport, "Session: 1")
+        elif method == "PLAY":
+            visit.reply_rtsp(request, "200 OK", "Session: 1")
+            for number, packet in enumerate(packets):
+                head = bytes([0x80, 33]) + number.to_bytes(2, "big")
+                head += (number * 3600).to_bytes(4, "big") + b"\0\0\0\1"
+                size = (len(head) + len(packet)).to_bytes(2, "big")
+                visit.send(b"$\0" + size + head + packet)
+            return
+        else:
+            visit.reply_rtsp(request, "200 OK", "Public: OPTIONS, DESCRIBE, SETUP, PLAY")
+
+
+def rtp_packets(ts: bytes) -> list[bytes]:
+    """A transport stream in pieces of seven of its packets, as is usual."""
+    return [ts[at : at + 1316] for at in range(0, len(ts), 1316)]
 
 
 def free_port() -> int:

@@ -9,10 +9,10 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from detkit.errors import SourceError, StreamLostError, VideoOpenError
+from detkit.errors import StreamLostError, VideoOpenError
 from detkit.images import RGBImage
 from detkit.testing import numbered_image
-from detkit.video import CameraSource, Frame, LiveSource, Reconnect, SourceEvent
+from detkit.video import Frame, LiveSource, Reconnect, SourceEvent
 
 
 class Script:
@@ -182,15 +182,3 @@ def test_times_never_go_back() -> None:
     source.connect = lambda: Backwards(script, [])  # type: ignore[method-assign]
     times = [frame.pts_seconds or 0.0 for frame in read_until_lost(source)]
     assert all(later > earlier for earlier, later in itertools.pairwise(times))
-
-
-@pytest.mark.parametrize("index", [-1, True, 1.0, "0"])
-def test_a_camera_is_a_number(index: object) -> None:
-    with pytest.raises(SourceError, match="a camera is a number from 0"):
-        CameraSource(index)  # type: ignore[arg-type]
-
-
-def test_a_camera_that_is_not_there_is_told(capfd: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(VideoOpenError, match="camera 63"):
-        list(CameraSource(63, reconnect=None))
-    assert capfd.readouterr() == ("", "")

@@ -64,6 +64,15 @@ def test_nobody_sends_us_elsewhere(handler: Any) -> None:
         assert hit(canary, handler) == 0
 
 
+def test_a_server_that_speaks_rtsp_leads_to_no_other_protocol() -> None:
+    def leads_away(visit: Visit, canary: Server) -> None:
+        while request := visit.request():
+            visit.reply_rtsp(request, "302 Found", f"Location: {canary.address('http')}")
+
+    with Server(lambda visit: None) as canary:
+        assert hit(canary, leads_away, "rtsp") == 0
+
+
 @pytest.mark.parametrize("handler", [redirects, playlist])
 def test_unless_it_is_asked_for(handler: Any, ts: bytes) -> None:
     def serves(visit: Visit) -> None:
@@ -82,6 +91,25 @@ def test_even_then_only_by_the_same_protocol(target: str, tmp_path: Path) -> Non
 
     with Server(sends_away) as server:
         _, _, error = read(StreamSource(server.address(), follow=True, reconnect=None))
+    assert isinstance(error, VideoOpenError)
+
+
+@pytest.mark.parametrize("prefix", ["file://", "", "concat:", "subfile,,start,0,end,9999,,:"])
+def test_a_playlist_from_the_network_reads_no_file_of_ours(
+    prefix: str, tmp_path: Path, ts: bytes
+) -> None:
+    own = tmp_path / "own.ts"
+    own.write_bytes(ts)
+
+    def names_it(visit: Visit) -> None:
+        visit.request()
+        text = f"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n{prefix}{own}\n#EXT-X-ENDLIST\n"
+        head = "HTTP/1.1 200 OK\r\nContent-Type: application/vnd.apple.mpegurl\r\n"
+        visit.send(f"{head}Content-Length: {len(text)}\r\n\r\n{text}".encode())
+
+    with Server(names_it) as server:
+        frames, _, error = read(StreamSource(server.address(), follow=True, reconnect=None))
+    assert frames == []
     assert isinstance(error, VideoOpenError)
 
 

@@ -177,38 +177,6 @@ def test_a_change_of_size_in_the_middle(tmp_path: Path, ts: bytes) -> None:
     assert [event.kind for event in events] == ["resized", "lost"]
 
 
-def test_rtsp(ts: bytes) -> None:
-    packets = [ts[at : at + 1316] for at in range(0, len(ts), 1316)]
-
-    def plays(visit: Visit) -> None:
-        while request := visit.request():
-            method = request.split()[0]
-            if method == "DESCRIBE":
-                session = "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=door\r\nt=0 0\r\n"
-                session += "m=video 0 RTP/AVP 33\r\na=control:track1\r\n"
-                visit.reply_rtsp(request, "200 OK", "Content-Type: application/sdp", body=session)
-            elif method == "SETUP":
-                transport = "Transport: RTP/AVP/TCP;unicast;interleaved=0-1"
-                visit.reply_rtsp(request, "200 OK", transport, "Session: 1")
-            elif method == "PLAY":
-                visit.reply_rtsp(request, "200 OK", "Session: 1")
-                for number, packet in enumerate(packets):  # RFC 2326, 10.12, and RFC 3550, 5.1
-                    head = bytes([0x80, 33]) + number.to_bytes(2, "big")
-                    head += (number * 3600).to_bytes(4, "big") + b"\0\0\0\1"
-                    size = (len(head) + len(packet)).to_bytes(2, "big")
-                    visit.send(b"$\0" + size + head + packet)
-                return
-            else:
-                visit.reply_rtsp(request, "200 OK", "Public: OPTIONS, DESCRIBE, SETUP, PLAY")
-
-    with Server(plays) as server:
-        frames, _, error = read(StreamSource(server.address("rtsp", USER), reconnect=None))
-    assert isinstance(error, StreamLostError)
-    assert numbers(frames) == list(range(len(frames)))
-    assert len(frames) >= 28
-    assert frames[10].pts_seconds == pytest.approx(0.4, abs=0.001)
-
-
 def test_a_camera_that_sends_jpeg_pictures() -> None:
     noise = np.random.default_rng(0).integers(0, 8, (96, 128, 3), dtype=np.uint8)
     pictures = [cv2.imencode(".jpg", noise + 8 * n)[1].tobytes() for n in range(12)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 
 from detkit.errors import VideoWriteError
 from detkit.results import DetectionResult
+from detkit.video import ParquetSink, tables
 from detkit.video.table_sink import COLUMNS
 from detkit.video.tables import open_table
 
@@ -35,6 +37,47 @@ def fill(path: Path) -> None:
         assert table.num_rows == 4
         assert not path.exists()
     assert [p.name for p in path.parent.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet", ".json"])
+def test_a_name_that_is_no_unicode_costs_no_table(tmp_path: Path, suffix: str) -> None:
+    name = os.fsdecode(b"caf\xe9.jpg")
+    path = tmp_path / f"t{suffix}"
+    with open_table(path) as table:
+        table.write(RESULT, source=name)
+    if suffix == ".parquet":
+        assert pq.read_table(path).to_pylist()[0]["source"] == r"caf\udce9.jpg"
+        return
+    text = path.read_text(encoding="utf-8")
+    assert r"caf\udce9.jpg" in text
+    if suffix == ".jsonl":
+        assert json.loads(text)["source"] == name
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet", ".json"])
+def test_numbers_of_numpy_are_numbers_and_nan_is_no_time(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"t{suffix}"
+    result = RESULT.with_metadata(image_hw=tuple(np.array([48, 64])))
+    with open_table(path) as table:
+        table.write(result, source="a.mp4", frame_index=np.int64(4), pts_seconds=float("nan"))  # type: ignore[arg-type]
+    if suffix == ".parquet":
+        row = pq.read_table(path).to_pylist()[0]
+        assert (row["frame_index"], row["pts_seconds"]) == (4, None)
+        return
+    text = path.read_text(encoding="utf-8")
+    assert "nan" not in text.casefold()
+    if suffix == ".jsonl":
+        line = json.loads(text)
+        assert (line["frame_index"], line["pts_seconds"], line["image_hw"]) == (4, None, [48, 64])
+
+
+def test_csv_holds_no_formula(tmp_path: Path) -> None:
+    result = DetectionResult([[1, 2, 3, 4]], [0.5], [0], {"class_names": {0: "=1+1"}})
+    with open_table(tmp_path / "t.csv") as table:
+        table.write(result, source="@SUM(1+1)|cmd.jpg")
+    with (tmp_path / "t.csv").open(newline="", encoding="utf-8") as file:
+        row = list(csv.reader(file))[1]
+    assert (row[0], row[6]) == ("'@SUM(1+1)|cmd.jpg", "'=1+1")
 
 
 def test_csv(tmp_path: Path) -> None:
@@ -67,6 +110,27 @@ def test_parquet(tmp_path: Path) -> None:
     assert rows[0]["tracker_id"] == 7
     assert rows[1]["tracker_id"] is None
     assert rows[3]["frame_index"] is None
+
+
+def test_a_long_parquet_file_is_written_group_by_group(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the rows that wait all but the latest are packed: as they come they take ten times."""
+    monkeypatch.setattr(tables, "_ROWS_PER_GROUP", 1_000)
+    monkeypatch.setattr(tables, "_ROWS_UNPACKED", 100)
+    path = tmp_path / "t.parquet"
+    many = DetectionResult([[1, 2, 3, 4]] * 30, [0.5] * 30, [0] * 30)
+    table = ParquetSink(path)
+    with table:
+        for index in range(84):
+            table.write(many, source="x.mp4", frame_index=index)
+            assert len(table._rows) < 100
+            assert sum(map(len, table._packed)) < 1_000
+    file = pq.ParquetFile(path)
+    groups = [file.metadata.row_group(n).num_rows for n in range(file.num_row_groups)]
+    assert groups == [1_080, 1_080, 360]
+    found = file.read(columns=["frame_index"]).column(0).to_pylist()
+    assert found == [index for index in range(84) for _ in range(30)]
 
 
 def test_coco(tmp_path: Path) -> None:
@@ -145,3 +209,14 @@ def test_other_endings_and_places_are_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(VideoWriteError, match="cannot be written"):
         open_table(tmp_path / "file" / "t.csv")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs the device /dev/full of Linux")
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet", ".json", ".txt"])
+def test_a_full_disk_is_told(tmp_path: Path, suffix: str) -> None:
+    (tmp_path / f"boxes.partial{suffix}").symlink_to("/dev/full")
+    with pytest.raises(VideoWriteError, match=rf"boxes\{suffix}: cannot be written .*No space"):  # noqa: SIM117
+        with open_table(tmp_path / f"boxes{suffix}") as table:
+            for index in range(2_000):
+                table.write(RESULT, source="a.mp4", frame_index=index)
+    assert [path.name for path in tmp_path.iterdir()] == [f"boxes.partial{suffix}"]

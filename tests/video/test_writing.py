@@ -12,6 +12,7 @@ import pytest
 from detkit.errors import VideoWriteError
 from detkit.results import DetectionResult
 from detkit.video import CsvSink, PictureFolder, VideoSink, VideoSource
+from detkit.video.picture_folder import save_picture
 from detkit.video.writing import Sink
 
 GREY = np.full((48, 64, 3), 128, np.uint8)
@@ -51,6 +52,14 @@ def test_it_is_partial_until_it_is_closed(make: Callable[[Path], Sink], tmp_path
     assert not sink.partial_path.exists()
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such bits")
+@SINKS
+def test_no_file_of_results_is_a_program(make: Callable[[Path], Sink], tmp_path: Path) -> None:
+    make(tmp_path).close()
+    for path in tmp_path.rglob("*"):
+        assert path.is_dir() or not path.stat().st_mode & 0o111, path
+
+
 @SINKS
 def test_an_error_leaves_what_was_written(make: Callable[[Path], Sink], tmp_path: Path) -> None:
     with pytest.raises(KeyError), make(tmp_path) as sink:
@@ -72,6 +81,23 @@ def test_two_runs_cannot_write_one_name(make: Callable[[Path], Sink], tmp_path: 
         assert sum(1 for _ in VideoSource(first.path)) == 1
     if not isinstance(first, PictureFolder):  # which refuses a folder that holds something
         make(tmp_path).close()
+
+
+@SINKS
+def test_a_link_under_the_partial_name_leads_nothing_away(
+    make: Callable[[Path], Sink], tmp_path: Path
+) -> None:
+    mine = tmp_path / "mine"
+    mine.write_text("mine")
+    for name in ("clip.partial.mp4", "boxes.partial.csv", "frames.partial", "a.partial.jpg"):
+        (tmp_path / name).symlink_to(mine)
+    sink = make(tmp_path)
+    sink.close()
+    assert sink.path.exists()
+    assert not sink.path.is_symlink()
+    save_picture(tmp_path / "a.jpg", GREY)
+    assert not (tmp_path / "a.jpg").is_symlink()
+    assert mine.read_text() == "mine"
 
 
 @SINKS

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 import pytest
+from told_camera import Timed, ToldCamera
 from widgets.fake_front import Front
 
 from detkit import AsyncDetector
 from detkit.errors import SourceError, UnsupportedSettingError, VideoOpenError
 from detkit.testing import FakeDetector, numbered_image
-from detkit.video import LiveSource
 from detkit.widgets import VideoPreview
 
 GREY = np.full((48, 64, 3), 128, np.uint8)
@@ -46,55 +44,29 @@ def test_a_generator_is_played_once(front: Front, detector: AsyncDetector) -> No
             preview.seek(0)
 
 
-class Burst(LiveSource):
-    """A camera that gives one picture, when told nine more at once, and then waits to be closed."""
-
-    def __init__(self) -> None:
-        super().__init__("burst", reconnect=None)
-        self.go, self.all_given = threading.Event(), threading.Event()
-        self.ended = threading.Event()
-
-    def connect(self) -> Burst.Connection:
-        return Burst.Connection(self)
-
-    def close(self) -> None:
-        super().close()
-        self.ended.set()
-
-    class Connection:
-        fps: Fraction | None = None
-        is_finite = True
-        expected_frames: int | None = None
-        end = ""
-        num_damaged = 0
-
-        def __init__(self, camera: Burst) -> None:
-            self._camera = camera
-
-        def pictures(self) -> Iterator[tuple[Any, float | None]]:
-            for index in range(10):
-                yield numbered_image(index), None
-                assert self._camera.go.wait(30)
-            self._camera.all_given.set()
-            assert self._camera.ended.wait(30)
-
-        def close(self) -> None:
-            """Nothing is held."""
-
-
 def test_of_a_live_source_the_newest_frame_is_shown(front: Front, detector: AsyncDetector) -> None:
-    camera = Burst()
+    go, all_given = threading.Event(), threading.Event()
+
+    def burst(camera: ToldCamera) -> Iterator[Timed]:
+        """One picture, when told nine more at once, and then none until it is closed."""
+        for index in range(10):
+            yield numbered_image(index), None
+            assert go.wait(30)
+        all_given.set()
+        assert camera.closed.wait(30)
+
+    camera = ToldCamera(burst, is_finite=True)
     with VideoPreview(camera, detector) as preview:
         assert preview.wait_for_frame()
         assert preview.view.image.caption.startswith("frame 0 ")
         # Nobody takes frames while it is paused, and still the camera is not held up.
-        camera.go.set()
-        assert camera.all_given.wait(30)
+        go.set()
+        assert all_given.wait(30)
         preview.step()
         assert preview.wait_for_frame()
         assert preview.view.image.caption.startswith("frame 9 ")
         preview.step()  # none comes any more; closing does not wait for it
-    assert camera.ended.is_set()
+    assert camera.closed.is_set()
 
 
 def test_what_cannot_be_opened_is_told_at_once(detector: AsyncDetector, tmp_path: Path) -> None:

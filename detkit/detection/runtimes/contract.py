@@ -38,7 +38,7 @@ class LoadOptions:
         device: "cpu", "cuda", "cuda:1", "mps" or "auto".
         precision: Number format of the arithmetic; "auto" takes the fastest that the
             hardware has natively and that keeps detections as they are.
-        trust_weights: Whether a checkpoint may run code of its own.
+        trust_weights: Whether a file may run code of its own.
         num_threads: Most CPU threads for all calls at once; `None` for all usable cores.
         image_size: Longest side in pixels, or (height, width); `None` takes the model's own.
         on_progress: Told in a few words what is going to take long.

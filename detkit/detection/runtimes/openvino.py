@@ -16,6 +16,7 @@ import numpy.typing as npt
 from detkit.detection.environment import import_openvino
 from detkit.detection.model_facts import (
     ANY,
+    DEFAULT_STRIDE,
     Layout,
     ModelFacts,
     judge_input,
@@ -162,7 +163,7 @@ class _Networks:
         """The compiled network for an input of height and width `hw`, and its key."""
         with self._lock:
             key: _Key = (hw, layout)
-            if key not in self._compiled and not self._has_room(layout):
+            if key not in self._compiled and not self._has_room(layout) and not _is_narrow(hw):
                 key = (None, layout)
             if key not in self._compiled:
                 wanted = {*self.plan.layouts(), layout}
@@ -181,7 +182,7 @@ class _Networks:
             model = model.clone()
             model.reshape([1, height, width, 3])
         config: dict[str, object] = {
-            "INFERENCE_PRECISION_HINT": self._hint,
+            "INFERENCE_PRECISION_HINT": "f32" if _is_narrow(hw) else self._hint,
             "INFERENCE_NUM_THREADS": layout.num_threads,
             # Every stream works on one request at a time, with its share of the threads.
             "NUM_STREAMS": layout.num_calls,
@@ -190,6 +191,11 @@ class _Networks:
             "ENABLE_CPU_PINNING": False,
         }
         return self._core.compile_model(model, "CPU", config)
+
+
+def _is_narrow(hw: tuple[int, int] | None) -> bool:
+    """Where the last map of features has one column: OpenVINO 2026.4.1 finds NaN in bfloat16."""
+    return hw is not None and hw[1] <= DEFAULT_STRIDE
 
 
 _CLOSED: Any = None

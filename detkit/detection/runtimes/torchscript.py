@@ -1,6 +1,7 @@
 """TorchScript archives (`.torchscript`) through torch.
 
-An archive holds a program of tensor operations, not Python code.
+An archive holds a program: no Python code, but among the operations of torch are some that write
+files (`torch.save`, `torch.from_file`), and loading may run them. So it takes `trust_weights`.
 """
 
 from __future__ import annotations
@@ -31,10 +32,16 @@ def open_runtime(options: LoadOptions) -> Runtime:
     """Load a TorchScript export.
 
     Raises:
-        ModelLoadError: If it is damaged, no YOLO detection network, or asks for a device or
-            precision that is not there.
+        ModelLoadError: If it is not trusted, damaged, no YOLO detection network, or asks for a
+            device or precision that is not there.
         ImportError: If torch is not installed.
     """
+    if not options.trust_weights:
+        raise ModelLoadError(
+            f"{options.path.name} is a TorchScript file, a program that may also write files when "
+            "it is loaded. If you trust its origin, pass trust_weights=True; or load the .pt or "
+            ".onnx file it was made from"
+        )
     quiet_environment()
     device = choose_device(options.device)
     precision = choose_precision(device, options.precision)

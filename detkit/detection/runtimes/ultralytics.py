@@ -88,7 +88,10 @@ def _load_complaint(path: Path, error: Exception, trust_weights: bool) -> str:
     text = str(error)
     if "TorchScript" in text:
         return f"{path.name} is a TorchScript archive; rename it to {path.stem}.torchscript"
-    if isinstance(error, pickle.UnpicklingError) and not trust_weights and "Unsupported" in text:
+    with path.open("rb") as file:
+        is_checkpoint = file.read(2).startswith((b"PK", b"\x80"))  # a zip or, as of old, a pickle
+    is_refused = isinstance(error, pickle.UnpicklingError) and "Unsupported" in text
+    if is_checkpoint and is_refused and not trust_weights:
         return (
             f"{path.name} holds more than weights and was refused, because loading it would run "
             "its code. If you trust its origin, pass trust_weights=True"
