@@ -10,7 +10,16 @@ from collections.abc import Sequence
 from dataclasses import astuple, dataclass, fields, replace
 
 from detkit.detection.abstract import DetectionSettings
-from detkit.detection.postprocess import F32, decode_anchors, decode_rows, suppress
+from detkit.detection.opencv_threads import opencv_threads
+from detkit.detection.postprocess import (
+    F32,
+    Detections,
+    Level,
+    decode_anchors,
+    decode_levels,
+    decode_rows,
+    suppress,
+)
 from detkit.detection.preprocess import InputBuffers, Letterbox, fill_letterbox, plan_letterbox
 from detkit.detection.runtimes.contract import Runtime
 from detkit.errors import DetectorContractError, UnsupportedSettingError
@@ -92,8 +101,9 @@ class LoadedModel:
     ) -> list[DetectionResult]:
         began = time.perf_counter()
         batch = self._buffers.take(len(images), plans[0].input_hw)
-        for image, plan, out in zip(images, plans, batch, strict=True):
-            fill_letterbox(image, plan, out)
+        with opencv_threads:
+            for image, plan, out in zip(images, plans, batch, strict=True):
+                fill_letterbox(image, plan, out)
         filled = time.perf_counter()
         raw = self.runtime.infer(batch)
         per_image_ms = 1e3 / len(images)
@@ -111,22 +121,22 @@ class LoadedModel:
         ]
 
     def _result(
-        self, raw: F32, plan: Letterbox, thresholds: Thresholds, times: dict[str, float]
+        self,
+        raw: F32 | tuple[Level, ...],
+        plan: Letterbox,
+        thresholds: Thresholds,
+        times: dict[str, float],
     ) -> DetectionResult:
         started = time.perf_counter()
-        confidence, limit = thresholds.confidence_threshold, thresholds.max_detections
+        limit = thresholds.max_detections
+        found = self._candidates(raw, thresholds)
         if self.runtime.facts.layout == "anchors":
-            candidates = decode_anchors(
-                raw, confidence_threshold=confidence, classes=thresholds.classes
-            )
             found = suppress(
-                candidates,
+                found,
                 iou_threshold=thresholds.iou_threshold,
                 max_detections=limit,
                 agnostic=thresholds.agnostic_nms,
             )
-        else:
-            found = decode_rows(raw, confidence_threshold=confidence, classes=thresholds.classes)
         boxes = plan.to_image(found.boxes[:limit])
         metadata = {
             "image_hw": plan.image_hw,
@@ -136,6 +146,13 @@ class LoadedModel:
             "postprocess_ms": (time.perf_counter() - started) * 1e3,
         }
         return DetectionResult(boxes, found.scores[:limit], found.classes[:limit], metadata)
+
+    def _candidates(self, raw: F32 | tuple[Level, ...], thresholds: Thresholds) -> Detections:
+        confidence, classes = thresholds.confidence_threshold, thresholds.classes
+        if isinstance(raw, tuple):
+            return decode_levels(raw, confidence_threshold=confidence, classes=classes)
+        decode = decode_anchors if self.runtime.facts.layout == "anchors" else decode_rows
+        return decode(raw, confidence_threshold=confidence, classes=classes)
 
     def _effective(self, settings: DetectionSettings | None) -> Thresholds:
         if settings is None:

@@ -6,7 +6,8 @@ nothing of images, models or runtimes.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import math
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +21,10 @@ I64 = npt.NDArray[np.int64]
 MAX_CANDIDATES = 30_000
 # Candidates judged together. Larger blocks waste comparisons, smaller ones waste Python.
 _BLOCK = 256
+_DAMAGED = (
+    "the network returned NaN or infinity; the weights may be damaged, or the precision too low "
+    "for this model: try precision='fp32'"
+)
 
 
 class Detections(NamedTuple):
@@ -28,6 +33,112 @@ class Detections(NamedTuple):
     boxes: F32
     scores: F32
     classes: I64
+
+
+_NOTHING = Detections(
+    np.empty((0, 4), dtype=np.float32),
+    np.empty(0, dtype=np.float32),
+    np.empty(0, dtype=np.int64),
+)
+
+
+class Level(NamedTuple):
+    """What a YOLOv8 or YOLO11 head says of one grid of anchors, before it is decoded.
+
+    Attributes:
+        stride: Distance between neighbouring anchors, in pixels of the network's input.
+        logits: `(num_classes, h, w)` float32, the scores before the logistic function.
+        distances: `(4 * bins, h, w)` float32. For the left, upper, right and lower side in turn:
+            how likely it is 0, 1, … strides away from the anchor, before the softmax. (That is
+            distribution focal loss, Li et al. 2020.)
+    """
+
+    stride: int
+    logits: F32
+    distances: F32
+
+
+RawOutput: TypeAlias = F32 | list[tuple[Level, ...]]
+"""Of a whole batch: one array, or the levels of each image."""
+
+
+def decode_levels(
+    levels: tuple[Level, ...],
+    *,
+    confidence_threshold: float,
+    classes: tuple[int, ...] | None = None,
+) -> Detections:
+    """As `decode_anchors`, of a head that left its decoding to us: it is done for few anchors.
+
+    Raises:
+        InvalidResultError: If the network returned NaN or infinity.
+    """
+    planes = [level.logits.reshape(len(level.logits), -1) for level in levels]
+    best = np.concatenate([plane.max(axis=0) for plane in planes])
+    if not np.isfinite(best).all():  # a NaN anywhere in the logits reaches `best`
+        raise InvalidResultError(_DAMAGED)
+    (index,) = np.nonzero(best >= np.float32(_logit(confidence_threshold)))
+    # Rounding must not decide: the score itself is compared.
+    scores = _logistic(best[index])
+    wanted = scores >= np.float32(confidence_threshold)
+    index, scores = index[wanted], scores[wanted]
+    ids, boxes = [_NOTHING.classes], [_NOTHING.boxes]
+    first = 0
+    for level, plane in zip(levels, planes, strict=True):
+        end = first + plane.shape[1]
+        start, stop = np.searchsorted(index, (first, end))
+        if stop > start:
+            here = index[start:stop] - first
+            ids.append(plane[:, here].argmax(axis=0))
+            boxes.append(_boxes_of(level, here))
+        first = end
+    found = Detections(np.concatenate(boxes), scores, np.concatenate(ids))
+    if classes is not None:
+        found = _pick(found, np.nonzero(np.isin(found.classes, classes))[0])
+    return _pick(found, np.argsort(-found.scores, kind="stable")[:MAX_CANDIDATES])
+
+
+def as_anchors(levels: tuple[Level, ...]) -> F32:
+    """All that the head says, decoded: what `decode_anchors` takes."""
+    scores, boxes = [], []
+    for level in levels:
+        num_classes, height, width = level.logits.shape
+        scores.append(_logistic(level.logits.reshape(num_classes, -1)))
+        xyxy = _boxes_of(level, np.arange(height * width)).T
+        boxes.append(np.concatenate([(xyxy[:2] + xyxy[2:]) / 2, xyxy[2:] - xyxy[:2]]))
+    return np.concatenate([np.concatenate(boxes, axis=1), np.concatenate(scores, axis=1)])
+
+
+def _pick(found: Detections, index: I64) -> Detections:
+    return Detections(found.boxes[index], found.scores[index], found.classes[index])
+
+
+def _logit(score: float) -> float:
+    """A little less than the logit of a score in [0, 1]."""
+    likely = min(max(score, 1e-36), 1 - 1e-7)  # of a float32
+    return math.log(likely / (1 - likely)) - 1e-3 if score > 0 else -math.inf
+
+
+def _boxes_of(level: Level, index: I64) -> F32:
+    """`(N, 4)` xyxy of these anchors of a grid."""
+    bins, width = len(level.distances) // 4, level.distances.shape[2]
+    sides = level.distances.reshape(4, bins, -1)[:, :, index]
+    if not np.isfinite(sides).all():
+        raise InvalidResultError(_DAMAGED)
+    weights = np.exp(sides - sides.max(axis=1, keepdims=True))
+    far = np.arange(bins, dtype=np.float32)[:, None]
+    away = (weights * far).sum(axis=1) / weights.sum(axis=1)
+    row, column = np.divmod(index, width)
+    centre = np.stack([column, row]).astype(np.float32) + np.float32(0.5)
+    corners = np.concatenate([centre - away[:2], centre + away[2:]])
+    boxes: F32 = np.ascontiguousarray(corners.T) * np.float32(level.stride)
+    return boxes
+
+
+def _logistic(logits: F32) -> F32:
+    # Below the limit a float32 would overflow; the score is nothing anyway.
+    scores: F32 = 1 / (1 + np.exp(-np.maximum(logits, np.float32(-80))))
+    return scores
 
 
 def decode_anchors(
@@ -50,10 +161,7 @@ def decode_anchors(
     best = raw[4:].max(axis=0)
     # A NaN anywhere in the scores reaches `best`.
     if not (np.isfinite(best).all() and np.isfinite(raw[:4]).all()):
-        raise InvalidResultError(
-            "the network returned NaN or infinity; the weights may be damaged, or the precision "
-            "too low for this model: try precision='fp32'"
-        )
+        raise InvalidResultError(_DAMAGED)
     # A head without distribution focal loss can return boxes turned inside out: no boxes.
     real = (raw[2] >= 0) & (raw[3] >= 0)
     (index,) = np.nonzero((best >= np.float32(confidence_threshold)) & real)
@@ -124,7 +232,7 @@ def suppress(
         kept = np.concatenate([kept, block])[:max_detections]
         if len(kept) == max_detections:
             break
-    return Detections(boxes[kept], candidates.scores[kept], candidates.classes[kept])
+    return _pick(candidates, kept)
 
 
 def _overlaps(

@@ -1,12 +1,11 @@
 """`YOLOv8Detector`: YOLOv8 and YOLO11 detection models, whatever library runs them.
 
-Holds the public contract: arguments, loading, copies, closing. The arithmetic is in
-`loaded_model.py`, the choice of a library in `runtimes/selection.py`.
+Owns how a model is loaded: arguments, copies, other ways to load it. What is done with it then is
+in `network_detector.py`, the choice of a library in `runtimes/selection.py`.
 """
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from dataclasses import asdict
@@ -15,19 +14,14 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import cv2
-
-from detkit.detection.abstract import AbstractDetector, DetectionSettings
 from detkit.detection.load_arguments import LoadArguments, other_ways
 from detkit.detection.loaded_model import LoadedModel, Thresholds
 from detkit.detection.model_files import find_model
+from detkit.detection.network_detector import NetworkDetector
 from detkit.detection.optimized_models import find_optimized
 from detkit.detection.runtimes.contract import LoadOptions, Precision, RuntimeName
 from detkit.detection.runtimes.selection import open_runtime, runtimes_for
-from detkit.detection.threads import divide_threads
-from detkit.errors import DetectorNotLoadedError, UnsupportedSettingError
-from detkit.images import RGBImage, validate_image
-from detkit.results import DetectionResult
+from detkit.errors import UnsupportedSettingError
 from detkit.threads import call_apart
 
 if TYPE_CHECKING:
@@ -35,7 +29,7 @@ if TYPE_CHECKING:
     from detkit.detection.optimize import ImageOrPath
 
 
-class YOLOv8Detector(AbstractDetector):
+class YOLOv8Detector(NetworkDetector):
     """A YOLOv8 or YOLO11 object detector; models of the same layout work as well.
 
     Every image is letterboxed to its own rectangle, so a result never depends on the other
@@ -51,12 +45,10 @@ class YOLOv8Detector(AbstractDetector):
     """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._loaded: LoadedModel | None = None
+        super().__init__()
         self._arguments: LoadArguments | None = None
         # What the first of a row of `reload` was allowed to choose; None: no more than this one.
         self._allowed: LoadArguments | None = None
-        self._thread_share: tuple[int, int] | None = None
 
     def load_model(
         self,
@@ -144,75 +136,6 @@ class YOLOv8Detector(AbstractDetector):
         if self._thread_share is not None:
             told, num_workers = self._thread_share
             loaded.runtime.share_threads(num_threads or told, num_workers)
-
-    def detect(
-        self, image: RGBImage, *, settings: DetectionSettings | None = None
-    ) -> DetectionResult:
-        """Detect the objects in one image.
-
-        Args:
-            image: uint8 RGB of shape (H, W, 3); only read.
-            settings: What this call asks for in place of the defaults. Never stored.
-
-        Returns:
-            Boxes in pixels of `image`, best first. The metadata holds `num_detections`,
-            `image_hw`, `class_names`, `model`, and where the time went: `preprocess_ms`,
-            `inference_ms` (the network) and `postprocess_ms`, those of a batch shared out.
-
-        Raises:
-            DetectorNotLoadedError: Before `load_model` and after `close`.
-            InvalidImageError: If `image` is anything else.
-            InvalidResultError: If the network returned NaN or infinity.
-            UnsupportedSettingError: If the model cannot honour `settings`.
-            MemoryError: If memory ran out.
-        """
-        return self.detect_batch([image], settings=settings)[0]
-
-    def detect_batch(
-        self, images: Sequence[RGBImage], *, settings: DetectionSettings | None = None
-    ) -> list[DetectionResult]:
-        """Detect the objects in several images, of any sizes.
-
-        On a CPU they pass the network one by one, which is faster there. On a GPU those with
-        the same `batch_key` pass it together.
-
-        Returns:
-            One result per image, in input order. See `detect` for the rest.
-        """
-        checked = [validate_image(image) for image in images]
-        with self._lock:
-            return self._require().detect(checked, settings)
-
-    @property
-    def is_loaded(self) -> bool:
-        """Whether `detect` can be called."""
-        return self._loaded is not None
-
-    @property
-    def class_names(self) -> dict[int, str]:
-        """Name of every class id; empty before `load_model`. Text from the model file."""
-        return dict(self._loaded.class_names) if self._loaded else {}
-
-    @property
-    def model_name(self) -> str:
-        """File name of the model without folder and suffix; empty before `load_model`."""
-        return self._loaded.name if self._loaded else ""
-
-    def batch_key(self, image: RGBImage) -> tuple[int, int]:
-        """Height and width of the network's input for this image.
-
-        Raises:
-            DetectorNotLoadedError: Before `load_model` and after `close`.
-        """
-        return self._require().plan(image.shape[:2]).input_hw
-
-    def scaled_hw(self, image_hw: tuple[int, int]) -> tuple[int, int]:
-        """Height and width of the image inside the network's input, without the padding.
-
-        Raises:
-            DetectorNotLoadedError: Before `load_model` and after `close`.
-        """
-        return self._require().plan(image_hw).scaled_hw
 
     def replicate(self) -> YOLOv8Detector:
         """An independent detector with the same model and defaults, loaded and warm.
@@ -349,51 +272,12 @@ class YOLOv8Detector(AbstractDetector):
         """Most CPU threads that `load_model` was told to use; `None` for all."""
         return self._arguments.num_threads if self._arguments else None
 
-    def share_threads(self, num_threads: int, num_workers: int) -> None:
-        """Keep to so many CPU threads, with all copies together, from the next call on.
-
-        `AsyncDetector` calls this. A lone call takes all of them; calls that overlap, each on its
-        own copy, divide them. What was told last holds. OpenCV, whose threads belong to the whole
-        process, is given the share of one worker.
-
-        Args:
-            num_threads: For all copies together, at least 1.
-            num_workers: How many copies there may be; more than threads share these.
-        """
-        self._thread_share = num_threads, num_workers
-        cv2.setNumThreads(divide_threads(num_threads, num_workers).threads_per_call)
-        loaded = self._loaded
-        if loaded is not None:
-            loaded.runtime.share_threads(num_threads, num_workers)
-
-    def close(self) -> None:
-        """Release the model's memory. Idempotent; `load_model` makes it usable again."""
-        with self._lock:
-            self._release()
-
     def _release(self) -> None:
-        if self._loaded is not None:
-            self._loaded.runtime.close()
-        self._loaded = None
+        super()._release()
         self._arguments = self._allowed = None
-
-    def _require(self) -> LoadedModel:
-        if self._loaded is None:
-            raise DetectorNotLoadedError("no model is loaded: call load_model(path) first")
-        return self._loaded
 
     def __reduce__(self) -> tuple[object, ...]:
         return (_load_again, (type(self), self._arguments))
-
-    def __repr__(self) -> str:
-        loaded = self._loaded
-        if loaded is None:
-            return f"{type(self).__name__}(not loaded)"
-        runtime = loaded.runtime
-        return (
-            f"{type(self).__name__}({loaded.name}: {len(loaded.class_names)} classes, "
-            f"{runtime.library} {runtime.precision} on {runtime.device})"
-        )
 
 
 def _load_again(kind: type[YOLOv8Detector], arguments: LoadArguments | None) -> YOLOv8Detector:

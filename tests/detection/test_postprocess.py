@@ -8,7 +8,10 @@ from hypothesis import strategies as st
 from detkit.detection.postprocess import (
     MAX_CANDIDATES,
     Detections,
+    Level,
+    as_anchors,
     decode_anchors,
+    decode_levels,
     decode_rows,
     suppress,
 )
@@ -160,3 +163,76 @@ def test_a_crowd_at_a_low_threshold_is_fully_judged():
     kept = suppress(found, iou_threshold=0.7, max_detections=8400, agnostic=True)
     again = suppress(kept, iou_threshold=0.7, max_detections=8400, agnostic=True)
     assert np.array_equal(kept.boxes, again.boxes)
+
+
+def head_output(seed: int, num_classes: int = 3) -> tuple[Level, ...]:
+    """Three grids of a network's input of 64 x 96 with scores of every size."""
+    rng = np.random.default_rng(seed)
+    sizes = [(stride, 64 // stride, 96 // stride) for stride in (8, 16, 32)]
+    return tuple(
+        Level(
+            stride,
+            rng.normal(-2, 3, (num_classes, height, width)).astype(np.float32),
+            rng.normal(0, 3, (64, height, width)).astype(np.float32),
+        )
+        for stride, height, width in sizes
+    )
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    confidence=st.sampled_from([0, 1e-6, 0.05, 0.25, 0.5, 0.9, 0.999, 1]),
+    classes=st.sampled_from([None, (1,), (0, 2), ()]),
+)
+def test_a_head_decoded_where_it_matters_is_the_whole_head_decoded(seed, confidence, classes):
+    levels = head_output(seed)
+    few = decode_levels(levels, confidence_threshold=confidence, classes=classes)
+    every = decode_anchors(as_anchors(levels), confidence_threshold=confidence, classes=classes)
+    assert np.array_equal(few.scores, every.scores)
+    assert np.array_equal(few.classes, every.classes)
+    assert np.allclose(few.boxes, every.boxes, atol=1e-3)
+    assert (few.boxes.dtype, few.classes.dtype) == (np.float32, np.int64)
+
+
+def test_sides_of_a_box_are_means_in_strides_from_the_middle_of_its_cell():
+    logits, distances = np.full((1, 2, 4), -9, np.float32), np.full((64, 2, 4), -50, np.float32)
+    logits[0, 1, 2] = 9
+    for side, strides in enumerate((2, 1, 3, 0)):
+        distances[16 * side + strides, 1, 2] = 50
+    found = decode_levels((Level(8, logits, distances),), confidence_threshold=0.5)
+    # The middle is at (20, 12).
+    assert found.boxes.tolist() == [[4, 4, 44, 12]]
+    assert found.scores[0] == pytest.approx(0.99988, abs=1e-5)
+
+
+def test_a_logit_at_either_end_of_what_a_float_holds_is_a_score():
+    level = head_output(1)[0]
+    level.logits[:] = -1e4
+    level.logits[1, 0, 0] = 1e4
+    found = decode_levels((level,), confidence_threshold=1)
+    assert found.scores.tolist() == [1]
+    assert len(decode_levels((level,), confidence_threshold=0).scores) == 96
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_nan_and_infinity_of_a_head_are_errors(value):
+    levels = head_output(2)
+    levels[1].logits[:, 2, 3] = value
+    with pytest.raises(InvalidResultError, match="NaN"):
+        decode_levels(levels, confidence_threshold=0.9999)
+    levels = head_output(2)
+    levels[1].logits[0, 2, 3] = 20
+    levels[1].distances[17, 2, 3] = value
+    with pytest.raises(InvalidResultError, match="NaN"):
+        decode_levels(levels, confidence_threshold=0.9999)
+
+
+def test_decoding_a_head_does_not_touch_or_keep_what_it_said():
+    levels = head_output(3)
+    for level in levels:
+        level.logits.flags.writeable = level.distances.flags.writeable = False
+    found = decode_levels(levels, confidence_threshold=0.5)
+    assert len(found.scores) > 0
+    every = [array for level in levels for array in (level.logits, level.distances)]
+    assert not any(np.shares_memory(mine, array) for mine in found for array in every)

@@ -10,6 +10,8 @@ import pytest
 
 from detkit import AsyncDetector
 from detkit.detection import YOLOv8Detector, threads
+from detkit.detection.opencv_threads import opencv_threads
+from detkit.detection.preprocess import fill_letterbox
 from detkit.detection.threads import CROWD_MEMORY_S, ThreadLayout, ThreadPlan, divide_threads
 from detkit.testing import FakeDetector
 
@@ -77,10 +79,10 @@ def test_one_worker_does_not_take_from_another_engine_what_that_shares():
     assert plan.layouts() == {(1, 2), (2, 2)}
 
 
-def load(path, runtime, **options) -> YOLOv8Detector:
+def load(path, runtime, precision="fp32", **options) -> YOLOv8Detector:
     detector = YOLOv8Detector()
     detector.load_model(
-        path, runtime=runtime, precision="fp32", confidence_threshold=0.3, **options
+        path, runtime=runtime, precision=precision, confidence_threshold=0.3, **options
     )
     return detector
 
@@ -101,9 +103,15 @@ def test_knobs_of_a_real_detector_change_while_it_works(request, noise, name, ru
             assert stats["threads_per_worker"] == max(1, stats["num_threads"] // max_workers)
 
 
-@pytest.mark.parametrize("name, runtime", RUNTIMES)
-def test_the_same_image_gives_the_same_result_in_every_layout(request, noise, name, runtime):
-    detector = load(request.getfixturevalue(name), runtime)
+# "auto" is bfloat16 where the processor has it.
+@pytest.mark.parametrize(
+    "name, runtime, precision",
+    [*((*given, "fp32") for given in RUNTIMES), ("tiny_onnx", "openvino", "auto")],
+)
+def test_the_same_image_gives_the_same_result_in_every_layout(
+    request, noise, name, runtime, precision
+):
+    detector = load(request.getfixturevalue(name), runtime, precision)
     expected = detector.detect(noise)
     other = np.ascontiguousarray(noise[:, ::-1])
     for num_threads, num_workers in ((1, 1), (2, 2), (2, 5)):
@@ -134,7 +142,44 @@ def test_the_library_is_told(tiny_onnx, noise):
         assert compiled.get_property("INFERENCE_NUM_THREADS") == 1
     with AsyncDetector(detector, max_workers=3) as engine:
         assert engine.get_stats()["num_threads"] == 1
+
+
+def test_opencv_is_told_while_it_works_for_us_and_is_as_the_user_left_it(
+    tiny_onnx, noise, monkeypatch
+):
+    seen: list[int] = []
+
+    def fill(image, plan, out):
+        seen.append(cv2.getNumThreads())
+        fill_letterbox(image, plan, out)
+
+    monkeypatch.setattr("detkit.detection.loaded_model.fill_letterbox", fill)
+    monkeypatch.setattr(opencv_threads, "num_threads", None)
+    cv2.setNumThreads(3)
+    detector = load(tiny_onnx, "openvino")
+    detector.detect(noise)
+    assert set(seen) == {3}
+    seen.clear()
+    with AsyncDetector(detector, max_workers=2, num_threads=2) as engine:
+        engine.detect_batch([noise] * 20, batch_size=2)
+        assert set(seen) == {1}
+        assert cv2.getNumThreads() == 3
+
+
+def test_opencv_keeps_its_number_until_the_last_is_done(monkeypatch):
+    monkeypatch.setattr(opencv_threads, "num_threads", 1)
+    cv2.setNumThreads(3)
+    with opencv_threads:
+        with opencv_threads:
+            assert cv2.getNumThreads() == 1
         assert cv2.getNumThreads() == 1
+        opencv_threads.num_threads = 2  # for those who come to an empty room
+        assert cv2.getNumThreads() == 1
+    assert cv2.getNumThreads() == 3
+    with pytest.raises(KeyError), opencv_threads:
+        assert cv2.getNumThreads() == 2
+        raise KeyError
+    assert cv2.getNumThreads() == 3
 
 
 def test_threads_told_before_the_model_is_there(tiny_onnx, noise):

@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from detkit.detection.model_facts import ModelFacts
 from detkit.detection.model_files import ModelFormat
+from detkit.detection.postprocess import RawOutput
 from detkit.errors import ModelLoadError
 
 RuntimeName = Literal["auto", "ultralytics", "openvino", "onnxruntime"]
@@ -91,7 +92,7 @@ class Runtime(ABC):
     library: str
 
     @abstractmethod
-    def infer(self, batch: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    def infer(self, batch: npt.NDArray[np.uint8]) -> RawOutput:
         """Run the network.
 
         Args:
@@ -101,7 +102,8 @@ class Runtime(ABC):
 
         Returns:
             float32 `(B, 4 + num_classes, A)` or `(B, N, 6)` as `facts.layout` says, boxes in
-            pixels of the input. May be overwritten by the next call: copy what is kept.
+            pixels of the input; in place of the first also what the head says of each image before
+            that. May be overwritten by the next call: copy what is kept.
 
         Raises:
             MemoryError: If memory ran out; `torch.OutOfMemoryError` on a GPU.

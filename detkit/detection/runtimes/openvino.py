@@ -1,7 +1,7 @@
 """ONNX files and OpenVINO folders through OpenVINO, on the CPU. Never imports torch.
 
 The conversion from uint8 pixels to numbers in [0, 1] is compiled into the network, so that
-the letterboxed image is its input as it is.
+the letterboxed image is its input as it is; see `openvino_network.py`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ from detkit.detection.model_facts import (
     require_detection,
 )
 from detkit.detection.openvino_file import model_file, read_metadata
+from detkit.detection.postprocess import RawOutput
 from detkit.detection.runtimes.contract import LoadOptions, Runtime
+from detkit.detection.runtimes.openvino_network import prepare, read_levels
 from detkit.detection.threads import ThreadLayout, ThreadPlan
 from detkit.errors import ModelLoadError
 
@@ -79,7 +81,7 @@ def open_runtime(options: LoadOptions) -> Runtime:
         rest = "auto" if is_int8 else options.precision
         precision = _choose_precision(core, rest, facts.layout)
         plan = ThreadPlan(options.num_threads)
-        networks = _Networks(core, _with_uint8_input(model), _HINTS[precision][0], plan)
+        networks = _Networks(core, prepare(model, facts), _HINTS[precision][0], plan)
         with plan.call() as layout:
             networks.get(facts.size_hw, layout)
     except ModelLoadError:
@@ -104,7 +106,7 @@ class OpenVinoRuntime(Runtime):
         self._networks = networks
         self._requests: dict[_Key, Any] = {}
 
-    def infer(self, batch: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    def infer(self, batch: npt.NDArray[np.uint8]) -> RawOutput:
         """See `Runtime.infer`; takes one image."""
         from openvino import Tensor
 
@@ -112,9 +114,13 @@ class OpenVinoRuntime(Runtime):
             request = self._request((batch.shape[1], batch.shape[2]), layout)
             # The tensor borrows the array's memory, and is let go before `batch` is.
             request.set_input_tensor(Tensor(batch, shared_memory=True))
-            request.infer()
-        output: npt.NDArray[np.float32] = request.get_output_tensor(0).data
-        return output
+            # Without this word all outputs are copied, which nobody asked for.
+            request.infer(share_outputs=True)
+        outputs = [request.get_output_tensor(i).data for i in range(self._networks.num_outputs)]
+        if len(outputs) > 1:
+            return [read_levels(outputs, batch.shape[1])]
+        decoded: npt.NDArray[np.float32] = outputs[0]
+        return decoded
 
     def _request(self, hw: tuple[int, int], layout: ThreadLayout) -> Any:
         request = self._requests.get((hw, layout))
@@ -146,6 +152,7 @@ class _Networks:
 
     def __init__(self, core: Any, model: Any, hint: str, plan: ThreadPlan) -> None:
         self.plan = plan
+        self.num_outputs = len(model.outputs)
         self._core = core
         self._model = model
         self._hint = hint
@@ -238,37 +245,6 @@ def _lengths(partial_shape: Any) -> tuple[int, ...]:
     if partial_shape.rank.is_dynamic:
         return ()
     return tuple(int(d.get_length()) if d.is_static else ANY for d in partial_shape)
-
-
-def _with_uint8_input(model: Any) -> Any:
-    """The same network, taking `(1, h, w, 3)` uint8; its first convolution divides by 255.
-
-    OpenVINO's own `PrePostProcessor` turns the channels of the bytes, and then those of the numbers
-    back, because convolutions hold them last anyway. A multiplication between the two conversions
-    keeps them next to the convolution, where they cancel out. By a power of two it is exact.
-    """
-    import openvino
-    from openvino import opset13 as ops
-
-    given = model.get_parameters()[0]
-    batch, channels, height, width = given.partial_shape
-    pixels = ops.parameter([batch, height, width, channels], openvino.Type.u8, name="pixels")
-    kind = given.element_type.to_string()
-    order = ops.constant(np.array([0, 3, 1, 2], dtype=np.int64))
-    small = ops.multiply(ops.convert(pixels, kind), ops.constant(1 / 256, given.element_type))
-    turned = ops.transpose(small, order)
-    white = ops.constant(255 / 256, given.element_type)
-    for reader in list(given.output(0).get_target_inputs()):
-        node = reader.get_node()
-        if node.get_type_name() == "Convolution":  # linear, and pads with zeros
-            reader.replace_source_output(turned.output(0))
-            weights = node.input(1)
-            scaled = ops.divide(weights.get_source_output(), white)
-            weights.replace_source_output(scaled.output(0))
-        else:
-            reader.replace_source_output(ops.divide(turned, white).output(0))
-    output = model.get_results()[0].input_value(0)
-    return openvino.Model([ops.result(ops.convert(output, "f32"))], [pixels])
 
 
 def _reason(error: BaseException) -> str:
