@@ -23,16 +23,36 @@ def load_images(video: str | None, count: int) -> list[np.ndarray]:
     """RGB images of 1280 x 720: frames spread over a clip, or rendered scenes."""
     if video is None:
         return [scene(seed)[0] for seed in range(97_000, 97_000 + count)]
+    frames = _frames(video)
+    return [frames[index] for index in _spread(len(frames), count)]
+
+
+def other_images(video: str | None, count: int) -> list[np.ndarray]:
+    """What `load_images` leaves: to calibrate with, so that the others can judge.
+
+    The remaining frames of the clip and every second one of the clips beside it, or other scenes.
+    """
+    if video is None:
+        return [scene(seed)[0] for seed in range(98_000, 98_000 + 2 * count)]
+    frames = _frames(video)
+    taken = set(_spread(len(frames), count))
+    beside = sorted(path for path in Path(video).parent.glob("*.mp4") if not path.samefile(video))
+    return [frame for index, frame in enumerate(frames) if index not in taken] + [
+        frame for path in beside for frame in _frames(str(path))[::2]
+    ]
+
+
+def _spread(total: int, count: int) -> list[int]:
+    return sorted(set(np.linspace(0, total - 1, count).astype(int).tolist()))
+
+
+def _frames(video: str) -> list[np.ndarray]:
     capture = cv2.VideoCapture(video)
-    total = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
-    wanted = set(np.linspace(0, total - 2, count).astype(int).tolist())
-    images = []
-    for index in range(total):
-        is_there, frame = capture.read()
-        if is_there and index in wanted:
-            images.append(np.ascontiguousarray(frame[..., ::-1]))
+    frames = []
+    while (read := capture.read())[0]:
+        frames.append(np.ascontiguousarray(read[1][..., ::-1]))
     capture.release()
-    return images
+    return frames
 
 
 def ultralytics_loop(

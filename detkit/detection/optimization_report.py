@@ -14,6 +14,9 @@ import numpy as np
 from detkit.boxes import Agreement, agreement, match
 from detkit.results import DetectionResult
 
+# Less than this is no gain: two measurements of the same network differ as much.
+_MIN_SPEEDUP = 1.03
+
 # Boxes of the same class that overlap by this much are the same object.
 MIN_IOU = 0.5
 MAX_WORST = 12
@@ -135,15 +138,21 @@ class OptimizationReport:
         return self.before_ms / self.after_ms
 
     @property
+    def is_faster(self) -> bool:
+        """Whether that is more than two measurements of one network differ by."""
+        return self.speedup >= _MIN_SPEEDUP
+
+    @property
     def worst(self) -> tuple[Disagreement, ...]:
         """The images on which it disagrees most with float32, for `notebook.show_worst`."""
         return self.fidelity.worst
 
     def __repr__(self) -> str:
         fidelity, (height, width) = self.fidelity, self.input_hw
+        verdict = "" if self.is_faster else f", {self.precision} is not faster here"
         lines = (
             f"{self.baseline} {self.before_ms:.1f} ms, {self.precision} {self.after_ms:.1f} ms: "
-            f"{self.speedup:.2f} times as fast at {height}x{width}",
+            f"{self.speedup:.2f} times as fast at {height}x{width}{verdict}",
             f"F1 {fidelity.f1:.3f} (at least {self.min_f1:g} wanted), mean IoU "
             f"{fidelity.mean_iou:.3f}, scores differ by {fidelity.score_drift:.3f}",
             f"{fidelity.num_boxes} float32 boxes in {self.num_held_out} held-out images; "

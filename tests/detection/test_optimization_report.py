@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from detkit.detection.optimization_report import MAX_WORST, compare
+from detkit.detection.optimization_report import MAX_WORST, OptimizationReport, compare
 from detkit.results import DetectionResult
 
 BOX, NEAR, FAR = [0, 0, 10, 10], [0, 0, 10, 8], [50, 50, 60, 60]
@@ -50,3 +50,14 @@ def test_only_the_worst_are_kept():
 def test_nothing_on_either_side_agrees():
     fidelity = judge([found()], [found()])
     assert (fidelity.f1, fidelity.mean_iou, fidelity.num_boxes) == (1, 0, 0)
+
+
+@pytest.mark.parametrize(("after_ms", "is_faster"), [(6.0, True), (8.9, False), (12.0, False)])
+def test_it_says_plainly_when_int8_is_not_faster(after_ms, is_faster):
+    fidelity = compare([], [], [])
+    report = OptimizationReport(
+        "nuts", "int8", None, "the head", 6, 2, 0.95, fidelity, "bf16", 9.0, after_ms, (384, 640)
+    )
+    assert report.is_faster is is_faster
+    assert ("int8 is not faster here" in repr(report)) is not is_faster
+    assert f"{9 / after_ms:.2f} times as fast at 384x640" in repr(report)
