@@ -18,8 +18,8 @@ from __future__ import annotations
 
 from collections import deque
 
-# 16 a second: enough to follow what happens.
-_SPARING_INTERVAL_S = 1 / 16
+# 17 a second: enough to follow what happens.
+_SPARING_INTERVAL_S = 1 / 17
 
 
 class FrameChannel:

@@ -85,9 +85,9 @@ def test_a_sparing_channel_keeps_a_longer_distance() -> None:
     channel = FrameChannel(min_interval_s=0.04)
     channel.is_sparing = True
     channel.send(0.0)
-    assert not channel.may_send(0.06, is_playing=True)
-    assert channel.may_send(0.06)
-    assert channel.may_send(0.0625, is_playing=True)
+    assert not channel.may_send(0.057, is_playing=True)
+    assert channel.may_send(0.057)
+    assert channel.may_send(0.0589, is_playing=True)
 
 
 def test_a_late_frame_costs_no_picture() -> None:
