@@ -78,9 +78,9 @@ def drawn(
     return shrunk(image, max_wh).drawn(result, show_labels=show_labels, overlay=overlay)
 
 
-def encode_jpeg(image: RGBImage, quality: int = 80) -> bytes:
-    """An RGB picture as the bytes of a JPEG file."""
-    bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+def encode_jpeg(image: RGBImage, quality: int = 80, scratch: RGBImage | None = None) -> bytes:
+    """An RGB picture as the bytes of a JPEG file; `scratch` of its shape saves an allocation."""
+    bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR, dst=scratch)
     done, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])
     if not done:
         raise ValueError(f"a picture of shape {image.shape} cannot be encoded as JPEG")
@@ -107,10 +107,14 @@ class JpegBudget:
     def __init__(self, max_bytes: int = 150_000) -> None:
         self.max_bytes = max_bytes
         self.quality = _MAX_QUALITY - 5
+        # Fresh memory for every picture takes longer to get than the picture takes to fill.
+        self._scratch: RGBImage = np.empty((0, 0, 3), np.uint8)
 
     def encode(self, image: RGBImage) -> bytes:
         """The picture as JPEG."""
-        data = encode_jpeg(image, self.quality)
+        if self._scratch.shape != image.shape:
+            self._scratch = np.empty(image.shape, np.uint8)
+        data = encode_jpeg(image, self.quality, self._scratch)
         if len(data) > self.max_bytes:
             self.quality = max(_MIN_QUALITY, self.quality - 10)
         elif len(data) < 0.6 * self.max_bytes:
