@@ -58,7 +58,7 @@ def failed(error):
 bare = Player(Endless(), detector, on_frame=counted, on_state=lambda s: None, on_error=failed)
 bare.set_speed(None)
 preview = VideoPreview(Endless(), detector, max_width_px=1280)
-preview.parts.speed.value = None
+preview.parts.speed.label = 'as fast as possible'
 
 def memory():
     return int(Path("/proc/self/statm").read_text().split()[1]) * 4096 / 2**20

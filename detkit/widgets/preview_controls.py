@@ -21,13 +21,14 @@ if TYPE_CHECKING:
     from detkit.widgets.playing import Shown, State
     from detkit.widgets.video_preview import VideoPreview
 
-_SPEEDS: tuple[tuple[str, float | None], ...] = (
+# An option whose value is None would leave its box empty.
+_SPEEDS: tuple[tuple[str, float], ...] = (
     ("0.25×", 0.25),
     ("0.5×", 0.5),
     ("1×", 1.0),
     ("2×", 2.0),
     ("4×", 4.0),
-    ("as fast as possible", None),
+    ("as fast as possible", math.inf),
 )
 _FLOOR = 0.05
 
@@ -120,7 +121,7 @@ class PreviewControls:
         preview.on_click(self.save, preview.snapshot)
         preview.on_click(self.record, preview.recording.toggle)
         preview.on_change(self.position, self._seek)
-        preview.on_change(self.speed, preview.set_speed)
+        preview.on_change(self.speed, self._set_speed)
         for control in (self.confidence, self.labels, self.classes):
             preview.on_change(control, lambda _: preview.redraw())
         preview.on_change(self.tracks, lambda _: self._set_tracking(self.tracks))
@@ -154,6 +155,9 @@ class PreviewControls:
 
     def _set_workers(self, value: int) -> None:
         self._preview.detector.max_workers = value
+
+    def _set_speed(self, speed: float) -> None:
+        self._preview.set_speed(None if speed == math.inf else speed)
 
     def _set_tracking(self, switch: ipywidgets.Checkbox) -> None:
         preview = self._preview
