@@ -78,13 +78,13 @@ def test_the_poster_is_in_the_saved_output(front: Front, detector: AsyncDetector
 def test_the_fastest_speed_is_still_named_when_it_is_chosen(
     front: Front, detector: AsyncDetector
 ) -> None:
-    preview = opened(front, frames(2), detector)
-    front.set(preview.parts.speed, index=5)
-    assert preview.parts.speed.label == "as fast as possible"
-    assert preview.view.channel.is_sparing  # what this speed means for the pictures
-    front.set(preview.parts.speed, index=2)
-    assert preview.parts.speed.label == "1×"
-    assert not preview.view.channel.is_sparing
+    with opened(front, frames(2), detector) as preview:
+        front.set(preview.parts.speed, index=5)
+        assert preview.parts.speed.label == "as fast as possible"
+        assert preview.view.channel.is_sparing  # what this speed means for the pictures
+        front.set(preview.parts.speed, index=2)
+        assert preview.parts.speed.label == "1×"
+        assert not preview.view.channel.is_sparing
 
 
 def test_stepping_shows_one_frame_each(front: Front, detector: AsyncDetector) -> None:
