@@ -6,6 +6,7 @@ Knows nothing of what threads do.
 from __future__ import annotations
 
 import contextvars
+import gc
 import os
 import threading
 import weakref
@@ -38,6 +39,20 @@ class Thread(threading.Thread):
         self._one_joins = threading.Lock()
         super().__init__(*args, **kwargs)
         _threads.add(self)
+
+    def start(self) -> None:
+        """See `threading.Thread`.
+
+        Whoever starts a thread waits for its first steps. Were garbage collected on these, what is
+        destroyed there might wait for a lock that the starter holds, as the engine does.
+        """
+        is_collecting = gc.isenabled()
+        try:
+            gc.disable()
+            super().start()
+        finally:
+            if is_collecting:
+                gc.enable()
 
     def run(self) -> None:
         """See `threading.Thread`."""

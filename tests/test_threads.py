@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextvars
+import gc
 import os
 import signal
 import threading
@@ -203,3 +204,24 @@ def test_a_forked_child_waits_for_no_thread_of_its_parent() -> None:
     go.set()
     thread.join(10)
     assert not thread.is_alive()
+
+
+def test_nothing_is_collected_while_a_thread_is_being_started(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What is destroyed on its first steps may need a lock that the starter holds."""
+    seen: list[bool] = []
+    start = threading.Thread.start
+
+    def watched(self: threading.Thread) -> None:
+        seen.append(gc.isenabled())
+        start(self)
+
+    monkeypatch.setattr(threading.Thread, "start", watched)
+    thread = Thread(target=print, daemon=True)
+    thread.start()
+    thread.join(10)
+    with pytest.raises(RuntimeError, match="once"):
+        thread.start()
+    assert seen == [False, False]
+    assert gc.isenabled()
