@@ -7,6 +7,7 @@ import socket
 import threading
 import traceback
 from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 
 from video_clips import write_video
@@ -166,17 +167,24 @@ def multipart_jpeg(pictures: list[bytes]) -> Iterator[bytes]:
         yield head.encode() + picture + b"\r\n"
 
 
-def read(source: StreamSource) -> tuple[list[Frame], list[SourceEvent], Exception | None]:
-    """All frames, all events and what ended them."""
+def read(
+    source: StreamSource, most: int | None = None
+) -> tuple[list[Frame], list[SourceEvent], Exception | None]:
+    """All frames or the first of them, all events and what ended them."""
     frames: list[Frame] = []
     events: list[SourceEvent] = []
     source.on_event = events.append
     try:
-        for frame in source:
+        for frame in islice(source, most):
             frames.append(frame)  # noqa: PERF402  an error may come in the middle
     except VideoError as error:
         return frames, events, error
     return frames, events, None
+
+
+def numbers(frames: list[Frame]) -> list[int]:
+    """Which frame of `transport_stream` each of them shows."""
+    return [round(float(frame.image.mean()) / 8) for frame in frames]
 
 
 def assert_nothing_secret(error: BaseException | None, *objects: object) -> None:

@@ -11,10 +11,12 @@ from stopwatch import Stopwatch
 from stream_server import (
     SECRET,
     USER,
+    Handler,
     Server,
     Visit,
     assert_nothing_secret,
     garbage,
+    numbers,
     read,
     rtp_packets,
     rtsp_session,
@@ -38,14 +40,21 @@ def packets(tmp_path: Path) -> list[bytes]:
     return rtp_packets(transport_stream(tmp_path))
 
 
-def numbers(frames: list[Frame]) -> list[int]:
-    return [round(float(frame.image.mean()) / 8) for frame in frames]
+def read_until_lost(
+    serve: Handler,
+) -> tuple[StreamSource, list[Frame], list[SourceEvent], StreamLostError]:
+    """Read to the end of what one visit gives: a lost stream, told within the time-out."""
+    with Server(serve) as server:
+        source = StreamSource(server.address("rtsp", USER), reconnect=None)
+        watch = Stopwatch()
+        frames, events, error = read(source)
+        assert watch.elapsed_s < BOUND_S
+    assert isinstance(error, StreamLostError)
+    return source, frames, events, error
 
 
 def test_it_plays(packets: list[bytes]) -> None:
-    with Server(lambda visit: rtsp_session(visit, packets)) as server:
-        frames, _, error = read(StreamSource(server.address("rtsp", USER), reconnect=None))
-    assert isinstance(error, StreamLostError)
+    _, frames, _, _ = read_until_lost(lambda visit: rtsp_session(visit, packets))
     assert numbers(frames) == list(range(len(frames)))
     assert len(frames) >= 28
     assert frames[10].pts_seconds == pytest.approx(0.4, abs=0.001)
@@ -56,12 +65,7 @@ def test_a_stall_in_the_middle_is_lost_within_its_time_out(packets: list[bytes])
         rtsp_session(visit, packets[: len(packets) // 2])
         visit.stall()
 
-    with Server(stalls) as server:
-        source = StreamSource(server.address("rtsp", USER), reconnect=None)
-        watch = Stopwatch()
-        frames, events, error = read(source)
-        assert watch.elapsed_s < BOUND_S
-    assert isinstance(error, StreamLostError)
+    source, frames, events, error = read_until_lost(stalls)
     assert [event.kind for event in events] == ["lost"]
     assert numbers(frames) == list(range(len(frames)))
     assert 5 <= len(frames) < 30
@@ -76,13 +80,7 @@ def test_one_that_drops_is_opened_again_and_nothing_is_made_up(packets: list[byt
     with Server(drops) as server:
         reconnect = Reconnect(first_delay_s=0.01, max_attempts=3)
         source = StreamSource(server.address("rtsp", USER), reconnect=reconnect)
-        events: list[SourceEvent] = []
-        source.on_event = events.append
-        frames = []
-        for frame in source:
-            frames.append(frame)
-            if len(frames) == 70:
-                break
+        frames, events, _ = read(source, 70)
     assert [event.kind for event in events][:3] == ["lost", "retry_failed", "reconnected"]
     assert [frame.frame_index for frame in frames] == list(range(70))
     times = [frame.pts_seconds or 0.0 for frame in frames]
@@ -100,12 +98,7 @@ def test_garbage_in_the_middle_is_no_frame(packets: list[bytes]) -> None:
         rtsp_session(visit, [*packets[:half], garbage(1316), *packets[half:]])
         visit.send(garbage(50_000))
 
-    with Server(breaks) as server:
-        source = StreamSource(server.address("rtsp", USER), reconnect=None)
-        watch = Stopwatch()
-        frames, _, error = read(source)
-        assert watch.elapsed_s < BOUND_S
-    assert isinstance(error, StreamLostError)
+    _, frames, _, _ = read_until_lost(breaks)
     found = numbers(frames)
     assert found == sorted(set(found))
     assert set(found) <= set(range(30))

@@ -19,13 +19,14 @@ from stream_server import (
     free_port,
     garbage,
     multipart_jpeg,
+    numbers,
     read,
     transport_stream,
 )
 from video_clips import write_video
 
 from detkit.errors import StreamLostError, VideoOpenError
-from detkit.video import Frame, Reconnect, SourceEvent, StreamSource
+from detkit.video import Reconnect, StreamSource
 
 pytestmark = pytest.mark.usefixtures("nothing_secret_is_printed")
 
@@ -36,10 +37,6 @@ BOUND_S = 2.5
 @pytest.fixture
 def ts(tmp_path: Path) -> bytes:
     return transport_stream(tmp_path)
-
-
-def numbers(frames: list[Frame]) -> list[int]:
-    return [round(float(frame.image.mean()) / 8) for frame in frames]
 
 
 def silent(visit: Visit) -> None:
@@ -130,13 +127,7 @@ def test_a_dropping_stream_is_opened_again_and_nothing_is_made_up(ts: bytes) -> 
         source = StreamSource(
             server.address(user=USER), reconnect=Reconnect(first_delay_s=0.01, max_attempts=3)
         )
-        events: list[SourceEvent] = []
-        source.on_event = events.append
-        frames = []
-        for frame in source:
-            frames.append(frame)
-            if len(frames) == 100:
-                break
+        frames, events, _ = read(source, 100)
     assert numbers(frames) == [*range(30), *range(30), *range(30), *range(10)]
     assert [frame.frame_index for frame in frames] == list(range(100))
     times = [frame.pts_seconds or 0.0 for frame in frames]
