@@ -103,7 +103,7 @@ def p99_s(batch_timeout_s: float, num_calls: int, bound_s: float) -> tuple[float
     So one try within the bound is enough; on a machine left alone it is the first.
     """
     best_s = least_s = math.inf
-    for _ in range(20):
+    for _ in range(5):
         took = latencies_s(batch_timeout_s, num_calls)
         least_s = min(least_s, took[0])
         best_s = min(best_s, took[math.ceil(0.99 * len(took)) - 1])
@@ -118,7 +118,6 @@ def test_t03_lone_call_waits_for_nobody() -> None:
     assert best_s <= bound_s
 
 
-@pytest.mark.watchdog(60)
 def test_t03_lone_call_waits_as_long_as_it_was_told() -> None:
     bound_s = 0.005 + 0.010
     best_s, least_s = p99_s(0.005, 100, bound_s)
