@@ -80,7 +80,9 @@ def sweep(
         seconds = time.perf_counter() - started
         ranked = sorted(rates, key=lambda choice: float(np.median(rates[choice])), reverse=True)
         finalists = list(dict.fromkeys([*ranked[:NUM_FINALISTS], report.best, PLAIN]))
-        final = take_turns(trials, finalists, FINAL_ROUNDS, 2 * len(images))
+        # The same work for all: in a short run, how it ends weighs more than how it goes.
+        most = max(choice.in_flight for choice in finalists)
+        final = take_turns(trials, finalists, FINAL_ROUNDS, most)
     best = max(final, key=lambda choice: float(np.median(final[choice])))
     rng = np.random.default_rng(0)
     chosen_over_best = Interval(1.0, 1.0, 1.0)
