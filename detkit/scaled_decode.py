@@ -53,10 +53,36 @@ class Reduction:
         """A result of the decoded picture with boxes in pixels of the whole one, inside it."""
         if self.factor == 1:
             return result
-        offset = np.array(self.offset_xy * 2, dtype=np.float32)
-        boxes = clip_to_image(result.boxes * np.float32(self.factor) + offset, self.image_hw)
-        facts = {**result.metadata, "image_hw": self.image_hw}
-        return DetectionResult(boxes, result.scores, result.classes, facts)
+        return _placed(result, (self.factor, self.factor), self.offset_xy, self.image_hw)
+
+
+def enlarged(
+    result: DetectionResult, found_in_hw: tuple[int, int], image_hw: tuple[int, int]
+) -> DetectionResult:
+    """A result of a picture that was scaled as a whole, with boxes in pixels of what it was.
+
+    Args:
+        result: Boxes in pixels of the scaled picture.
+        found_in_hw: Height and width of the scaled picture.
+        image_hw: Those it had before.
+    """
+    if found_in_hw == image_hw:
+        return result
+    (height, width), (whole_h, whole_w) = found_in_hw, image_hw
+    return _placed(result, (whole_w / width, whole_h / height), (0, 0), image_hw)
+
+
+def _placed(
+    result: DetectionResult,
+    factor_xy: tuple[float, float],
+    offset_xy: tuple[int, int],
+    image_hw: tuple[int, int],
+) -> DetectionResult:
+    factor = np.array(factor_xy * 2, dtype=np.float32)
+    offset = np.array(offset_xy * 2, dtype=np.float32)
+    boxes = clip_to_image(result.boxes * factor + offset, image_hw)
+    facts = {**result.metadata, "image_hw": image_hw}
+    return DetectionResult(boxes, result.scores, result.classes, facts)
 
 
 class ReducedImage(NamedTuple):

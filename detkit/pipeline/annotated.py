@@ -32,7 +32,7 @@ from detkit.video.read_ahead import Keep
 from detkit.video.sinks import VideoSink, exact_rate
 from detkit.video.sources import VideoSource
 from detkit.video.writing import write_errors
-from detkit.video.yuv import Area, even_areas
+from detkit.video.yuv import Area, Planes, even_areas, read_area
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -151,7 +151,6 @@ async def annotate_video(
     writer = AnnotatedWriter(draw or (Style() if track is False else _TRACKS))
     num_detections = num_failed = 0
     with _open_sink(Path(output), exact_rate(rate) / stride, video, keep_audio) as sink:
-        video.keep_planes |= draw is None and isinstance(sink, VideoSink)
         pairs: Any = aiter(run)
         async with aclosing(pairs), OneAtATime() as background:
             async for frame, outcome in pairs:
@@ -213,18 +212,18 @@ class AnnotatedWriter:
         Raises:
             VideoWriteError: If it cannot be written.
         """
-        image, style = frame.image, self._draw
+        style, planes = self._draw, frame.planes
         if (
-            frame.planes is not None
+            planes is not None
             and isinstance(style, Style)
             and isinstance(sink, VideoSink)
-            and self._size_hw in (None, image.shape[:2])
+            and self._size_hw in (None, frame.size_hw)
         ):
-            self._size_hw = image.shape[:2]
-            areas = self._draw_areas(image, outcome, style)
-            sink.write_drawn(frame.planes, self._canvas, areas, frame.pts_seconds)
+            self._size_hw = frame.size_hw
+            areas = self._draw_areas(planes, outcome, style)
+            sink.write_drawn(planes, self._canvas, areas, frame.pts_seconds)
             return
-        picture = self._drawn(image, outcome)
+        picture = self._drawn(frame.image, outcome)
         if isinstance(sink, PictureFolder):
             sink.write(picture, frame.pts_seconds, frame_index=frame.frame_index)
             return
@@ -243,16 +242,17 @@ class AnnotatedWriter:
         return self._draw(image, outcome)
 
     def _draw_areas(
-        self, image: RGBImage, outcome: DetectionResult | ItemFailure, style: Style
+        self, planes: Planes, outcome: DetectionResult | ItemFailure, style: Style
     ) -> list[Area]:
         """Make the canvas show the drawn picture, in the areas where anything is drawn at all."""
         if not isinstance(outcome, DetectionResult):
             return []
-        if self._canvas.shape != image.shape:
-            self._canvas = np.empty_like(image)
-        drawing = plan_drawing(image.shape[:2], outcome, style)
-        areas = even_areas(drawing.areas(), image.shape[:2])
-        for left, top, right, bottom in areas:
-            self._canvas[top:bottom, left:right] = image[top:bottom, left:right]
+        height, width = planes[0].shape
+        if self._canvas.shape[:2] != (height, width):
+            self._canvas = np.empty((height, width, 3), np.uint8)
+        drawing = plan_drawing((height, width), outcome, style)
+        areas = even_areas(drawing.areas(), (height, width))
+        for area in areas:
+            read_area(planes, area, self._canvas)
         drawing.draw(self._canvas)
         return areas

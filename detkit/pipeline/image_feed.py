@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from detkit.api.unfinished import MAX_KEPT, Outcomes
 from detkit.errors import DetkitError, ItemFailure, describe
@@ -68,26 +68,6 @@ class _Waiting(NamedTuple):
     record: ImageRecord
     position: int = 0
     reduction: Reduction | None = None
-
-
-def everything(image_hw: tuple[int, int]) -> None:
-    """Needs every pixel of every image."""
-
-
-def scaled_by(detector: Any) -> NeededSize:
-    """What a detector needs of an image; all of it where it does not say."""
-    scaled_hw = getattr(detector, "scaled_hw", None)
-    if scaled_hw is None:
-        return everything
-
-    def needed_hw(image_hw: tuple[int, int]) -> tuple[int, int] | None:
-        try:
-            height, width = scaled_hw(image_hw) or image_hw
-        except Exception:  # noqa: BLE001  the engine meets the same detector next and tells
-            return None
-        return height, width
-
-    return needed_hw
 
 
 class Feed:

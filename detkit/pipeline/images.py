@@ -17,8 +17,9 @@ import numpy as np
 from detkit.api.arguments import wrapped
 from detkit.api.unfinished import Outcomes, Unfinished
 from detkit.errors import UnsupportedSettingError
-from detkit.pipeline.image_feed import Feed, ImageInput, ImageRecord, everything, scaled_by
+from detkit.pipeline.image_feed import Feed, ImageInput, ImageRecord
 from detkit.pipeline.inputs import num_files
+from detkit.pipeline.needed_size import everything, needed_size
 from detkit.progress import counted, counted_async
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ def detect_images(
         sources = [sources]
     if decode not in ("auto", "exact"):
         raise UnsupportedSettingError(f"decode must be 'auto' or 'exact', got {decode!r}")
-    needed_hw = everything if decode == "exact" or keep_images else scaled_by(detector.detector)
+    needed_hw = everything if decode == "exact" or keep_images else needed_size(detector.detector)
     window = max_in_flight or max(2 * detector.max_workers, detector.default_batch_size)
     feed = partial(Feed, sources, keep_images, exclude, needed_hw, window)
     options = {"max_in_flight": window, "on_error": "yield", **settings}

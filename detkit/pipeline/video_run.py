@@ -20,9 +20,11 @@ from detkit.addresses import without_credentials
 from detkit.errors import ItemFailure, UnsupportedSettingError, describe
 from detkit.images import RGBImage
 from detkit.pipeline.background import iterate_blocking
+from detkit.pipeline.needed_size import View, everything
 from detkit.pipeline.tracking import Tracks
 from detkit.progress import counted, counted_async
 from detkit.results import DetectionResult
+from detkit.scaled_decode import NeededSize
 from detkit.video.frames import Frame, FrameSource, SourceEvent
 from detkit.video.ledger import FrameLedger
 from detkit.video.pictures import PictureSource
@@ -73,7 +75,7 @@ class Limits:
 
 class _Ticketed(NamedTuple):
     ticket: int  # of the ledger
-    frame: Frame
+    view: View
 
 
 class VideoRun:
@@ -99,6 +101,7 @@ class VideoRun:
         limits: Limits | None = None,
         tracks: Tracks | None = None,
         progress: bool = False,
+        needed_hw: NeededSize = everything,
     ) -> None:
         self.source = source
         self.policy = policy
@@ -112,6 +115,7 @@ class VideoRun:
         self._max_age_s = max_age_s
         self._stride = stride
         self._limits = limits or Limits()
+        self._needed_hw = needed_hw
         self._num_admitted = 0
         self._progress = progress
         self._waiting: deque[_Ticketed] = deque()
@@ -155,7 +159,7 @@ class VideoRun:
                 if count % self._stride:
                     self.ledger.drop(ticket, "stride")
                 else:
-                    yield _Ticketed(ticket, frame)
+                    yield _Ticketed(ticket, View.of(frame, self._needed_hw))
         except Exception as error:
             detail = without_credentials(describe(error))
             self.ledger.note(SourceEvent("failed", self.ledger.captured, detail))
@@ -184,10 +188,12 @@ class VideoRun:
         return self._num_admitted == self._limits.max_frames
 
     def _settle(self, outcome: Outcome) -> tuple[Frame, Outcome]:
-        ticket, frame = self._waiting.popleft()
+        ticket, view = self._waiting.popleft()
         failed = isinstance(outcome, ItemFailure)
         self.ledger.settle(ticket, time.perf_counter(), failed=failed)
-        return _pair(frame, outcome)
+        if isinstance(outcome, DetectionResult):
+            outcome = view.in_frame(outcome)
+        return _pair(view.frame, outcome)
 
     def _finish(self) -> None:
         self.ledger.num_damaged = self.source.num_damaged
@@ -221,7 +227,7 @@ class VideoRun:
         def images() -> Iterator[RGBImage]:
             for item in items:
                 if self._admit(item):
-                    yield item.frame.image
+                    yield item.view.pixels
                 if self._has_enough():
                     return
 
@@ -242,7 +248,7 @@ class VideoRun:
         async def images() -> AsyncIterator[RGBImage]:
             async for item in items:
                 if self._admit(item):
-                    yield item.frame.image
+                    yield item.view.pixels
                 if self._has_enough():
                     return
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 from detkit.api.arguments import at_least_one, wrapped
 from detkit.api.unfinished import MAX_KEPT
+from detkit.pipeline.needed_size import needed_size
 from detkit.pipeline.opening import VideoInput, open_source
 from detkit.pipeline.tracking import TrackSettings, make_tracks
 from detkit.pipeline.video_run import Limits, VideoRun
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 # What the frames between decoder and result may take together, unless the user sets a number.
 _IN_FLIGHT_BYTES = 128 * 1024 * 1024
+_BYTES_PER_PIXEL = 4.5  # as it was decoded, and as RGB
 # Results of a live source that stay for who stops it: a minute of 16 frames/s, 2 MB. Ten times as
 # many, as of a file, would fill up for ten minutes and look like a leak.
 _MAX_KEPT_LIVE = 1_000
@@ -116,6 +118,7 @@ def detect_video(
         limits=limits,
         tracks=make_tracks(track, opened),
         progress=progress,
+        needed_hw=needed_size(detector.detector),
     )
     run.closes_source = opened.is_live or opened is not source
     return run
@@ -125,6 +128,5 @@ def _default_in_flight(detector: AsyncDetector, source: FrameSource) -> int:
     wanted = 2 * max(detector.max_workers, detector.default_batch_size)
     if source.width is None or source.height is None:
         return wanted
-    bytes_per_pixel = 4.5 if source.keep_planes else 3
-    fitting = int(_IN_FLIGHT_BYTES / (source.width * source.height * bytes_per_pixel))
+    fitting = int(_IN_FLIGHT_BYTES / (source.width * source.height * _BYTES_PER_PIXEL))
     return max(detector.max_workers + 1, min(wanted, fitting))

@@ -1,4 +1,4 @@
-"""From a container's packets to upright RGB pictures, and what was wrong on the way.
+"""From a container's packets to decoded pictures, and what was wrong on the way.
 
 Owns everything that files and network streams decode alike. Knows PyAV; never where the bytes
 come from or who reads the pictures.
@@ -12,12 +12,7 @@ from collections.abc import Iterator
 from fractions import Fraction
 from typing import Any
 
-import cv2
-import numpy as np
-
 from detkit.detection.threads import usable_cores
-from detkit.images import RGBImage
-from detkit.video.yuv import Planes
 
 # Containers that hold media themselves. Playlists and concatenation scripts, which make FFmpeg
 # open other files or addresses that they name, are left out on purpose. The audio formats are
@@ -29,19 +24,9 @@ CONTAINERS = (
 _MAX_PIXELS = (
     1 << 27
 )  # A 16,384 x 8,192 frame, and 400 MB as RGB: damage in a header asks for more.
-# Broadcast practice, browsers and players: HD without a tag is BT.709, anything smaller BT.601.
-_HD_HEIGHT = 720
-_BT709, _UNSPECIFIED = 1, 2  # ITU-T H.273, table 4
-_LIMITED = (0, 1)  # of FFmpeg's ranges: not said, and limited
 
 # A time that lies so far back is another recording's, and not a wrong one.
 _RESTART_S = 0.5
-
-_TURNS = {
-    90: cv2.ROTATE_90_COUNTERCLOCKWISE,
-    180: cv2.ROTATE_180,
-    270: cv2.ROTATE_90_CLOCKWISE,
-}
 
 
 def choose_stream(container: Any, *, is_live: bool = False) -> Any | None:
@@ -185,46 +170,3 @@ class SteadyClock:
             seconds = max(seconds, self.last_s)
         self.last_s = seconds
         return seconds
-
-
-def upright_rgb(picture: Any) -> RGBImage:
-    """The picture as uint8 RGB of shape (H, W, 3), turned as its rotation tag asks."""
-    colorspace = None
-    if picture.colorspace == _UNSPECIFIED and picture.height >= _HD_HEIGHT:
-        colorspace = "ITU709"
-    # One thread: the conversion of 1280 x 720 takes 0.7 ms, and threads are only in the way.
-    image: RGBImage = picture.to_ndarray(format="rgb24", src_colorspace=colorspace, threads=1)
-    turn = _TURNS.get(round(picture.rotation / 90) * 90 % 360)
-    upright = image if turn is None else cv2.rotate(image, turn)
-    return np.ascontiguousarray(upright, dtype=np.uint8)
-
-
-def drawable_planes(picture: Any) -> Planes | None:
-    """The planes of a picture as it was decoded, if they are of the kind that `YuvPlanes` writes.
-
-    Read-only: the decoder still looks at them. `None` where the picture has other colours, an odd
-    size or is to be turned.
-    """
-    is_hd = picture.colorspace == _UNSPECIFIED and picture.height >= _HD_HEIGHT
-    is_drawable = (
-        picture.format.name == "yuv420p"
-        and (picture.colorspace == _BT709 or is_hd)
-        and picture.color_range in _LIMITED
-        and not (picture.width % 2 or picture.height % 2)
-        and not picture.rotation
-    )
-    if not is_drawable:
-        return None
-    planes = planes_of(picture)
-    for plane in planes:
-        plane.flags.writeable = False
-    return planes
-
-
-def planes_of(picture: Any) -> Planes:
-    """The pixels of FFmpeg's three planes, where they lie; rows are longer than what is shown."""
-    luma, blue, red = (
-        np.frombuffer(plane, np.uint8).reshape(plane.height, plane.line_size)[:, : plane.width]
-        for plane in picture.planes
-    )
-    return luma, blue, red

@@ -1,6 +1,6 @@
 """`Frame`: one picture of a video, with where and when it belongs; and what every source has.
 
-Knows images only; never a container format, a detector or a clock.
+Knows pixels and decoded pictures; never a container format, a detector or a clock.
 """
 
 from __future__ import annotations
@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from detkit.images import RGBImage
+from detkit.video.decoded_picture import DecodedPicture
 from detkit.video.yuv import Planes
 
 if TYPE_CHECKING:
@@ -20,30 +21,85 @@ Status = Literal["complete", "truncated", "corrupt", "interrupted"]
 EventKind = Literal["lost", "retry_failed", "reconnected", "resized", "damaged", "failed"]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
 class Frame:
     """One frame of a source.
 
-    Attributes:
-        image: uint8 RGB of shape (H, W, 3).
+    Args:
+        image: uint8 RGB of shape (H, W, 3), or a picture that is made that when it is asked for.
         source_id: Name of the source it came from; credentials are never part of it.
         frame_index: Position in the source, from 0. Gaps stand for frames that were left out.
         pts_seconds: Presentation time from the start of the source, or `None` where the source
             has no clock, as a folder of pictures.
-        planes: The same picture as it was decoded, read-only, where the source was told to
-            `keep_planes` and has colours of the kind that `VideoSink` writes.
     """
 
-    image: RGBImage
-    source_id: str
-    frame_index: int
-    pts_seconds: float | None
-    planes: Planes | None = None
+    __slots__ = ("_picture", "frame_index", "pts_seconds", "source_id")
+
+    def __init__(
+        self,
+        image: RGBImage | DecodedPicture,
+        source_id: str,
+        frame_index: int,
+        pts_seconds: float | None,
+    ) -> None:
+        self._picture = image
+        self.source_id = source_id
+        self.frame_index = frame_index
+        self.pts_seconds = pts_seconds
+
+    @property
+    def image(self) -> RGBImage:
+        """The picture as uint8 RGB of shape (H, W, 3); of a video converted when first asked for.
+
+        1280 x 720 then takes 0.7 ms.
+        """
+        picture = self._picture
+        return picture.rgb() if isinstance(picture, DecodedPicture) else picture
+
+    @property
+    def size_hw(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        return size_of(self._picture)
+
+    @property
+    def planes(self) -> Planes | None:
+        """The picture as it was decoded, if its colours are of the kind that `VideoSink` writes.
+
+        Read-only; `None` where they are not, and where the picture came as RGB.
+        """
+        picture = self._picture
+        return picture.planes if isinstance(picture, DecodedPicture) else None
+
+    def reduced(self, size_hw: tuple[int, int] | None) -> RGBImage:
+        """The picture in a smaller size, where that saves work, else `image`.
+
+        Args:
+            size_hw: The height and width that will do; `None` for every pixel.
+        """
+        picture = self._picture
+        if size_hw is None or size_hw == self.size_hw or not isinstance(picture, DecodedPicture):
+            return self.image
+        is_smaller = all(new <= old for new, old in zip(size_hw, self.size_hw, strict=True))
+        return picture.scaled_rgb(size_hw) if is_smaller else picture.rgb()
+
+    def at(self, pts_seconds: float | None) -> Frame:
+        """The same frame at another time."""
+        return Frame(self._picture, self.source_id, self.frame_index, pts_seconds)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Frame, (self.image, self.source_id, self.frame_index, self.pts_seconds)
 
     def __repr__(self) -> str:
-        height, width = self.image.shape[:2]
+        height, width = self.size_hw
         when = "" if self.pts_seconds is None else f" at {self.pts_seconds:.3f} s"
         return f"<Frame {self.frame_index}{when} of {self.source_id!r}, {width}×{height}>"
+
+
+def size_of(picture: RGBImage | DecodedPicture) -> tuple[int, int]:
+    """Height and width in pixels."""
+    if isinstance(picture, DecodedPicture):
+        return picture.size_hw
+    height, width = picture.shape[:2]
+    return height, width
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +137,6 @@ class FrameSource:
         expected_frames: As announced, or `None`.
         num_damaged: What the latest iteration could not decode cleanly.
         status: Verdict on the latest iteration.
-        keep_planes: Whether frames also have their `planes`, for who draws into a video: half as
-            much memory again. Sources that do not decode video have none.
         on_event: Told what happens between frames, on the thread that reads.
     """
 
@@ -96,7 +150,6 @@ class FrameSource:
     expected_frames: int | None = None
     num_damaged: int = 0
     status: Status = "interrupted"
-    keep_planes: bool = False
     on_event: Callable[[SourceEvent], None] | None = None
 
     def __iter__(self) -> Iterator[Frame]:

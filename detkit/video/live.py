@@ -15,7 +15,8 @@ from typing import Protocol
 
 from detkit.errors import StreamLostError, VideoOpenError
 from detkit.images import RGBImage
-from detkit.video.frames import Frame, FrameSource, SourceEvent, Status
+from detkit.video.decoded_picture import DecodedPicture
+from detkit.video.frames import Frame, FrameSource, SourceEvent, Status, size_of
 
 # Between the last frame before a gap and the first after it, where no clock says more.
 _LEAST_STEP_S = 0.001
@@ -64,7 +65,7 @@ class Connection(Protocol):
     def num_damaged(self) -> int:
         """See above."""
 
-    def pictures(self) -> Iterator[tuple[RGBImage, float | None]]:
+    def pictures(self) -> Iterator[tuple[RGBImage | DecodedPicture, float | None]]:
         """Pictures with their times in seconds from the first, where the stream has a clock."""
 
     def close(self) -> None:
@@ -131,10 +132,10 @@ class LiveSource(FrameSource):
                 self.fps = connection.fps
                 self.expected_frames = connection.expected_frames
                 before, damaged = self.num_frames, self.num_damaged
-                for image, pts in connection.pictures():
+                for picture, pts in connection.pictures():
                     if self._closing.is_set():
                         return
-                    yield self._frame(image, pts, is_first=self.num_frames == before)
+                    yield self._frame(picture, pts, is_first=self.num_frames == before)
                     self.num_damaged = damaged + connection.num_damaged
                 if self._closing.is_set():
                     return
@@ -179,7 +180,9 @@ class LiveSource(FrameSource):
             f"{self.source_id}: lost after {self.num_frames} frames{tried} ({why})"
         )
 
-    def _frame(self, image: RGBImage, pts: float | None, is_first: bool) -> Frame:
+    def _frame(
+        self, picture: RGBImage | DecodedPicture, pts: float | None, is_first: bool
+    ) -> Frame:
         now = self._clock()
         if self._last_at is None:
             self._started_at, self._offset_s = now, 0.0
@@ -187,7 +190,7 @@ class LiveSource(FrameSource):
             self._offset_s = now - self._started_at - (pts or 0.0)
             gap_s = now - self._last_at
             self.tell(SourceEvent("reconnected", self.num_frames, gap_s=gap_s))
-        size_hw = image.shape[:2]
+        size_hw = size_of(picture)
         if self.height is not None and (self.height, self.width) != size_hw:
             detail = f"{self.width}×{self.height} became {size_hw[1]}×{size_hw[0]}"
             self.tell(SourceEvent("resized", self.num_frames, detail))
@@ -196,7 +199,7 @@ class LiveSource(FrameSource):
         seconds = max(seconds, self._last_pts + _LEAST_STEP_S)
         self._last_pts, self._last_at = seconds, now
         self.num_frames += 1
-        return Frame(image, self.source_id, self.num_frames - 1, seconds)
+        return Frame(picture, self.source_id, self.num_frames - 1, seconds)
 
     _offset_s = 0.0
 

@@ -19,7 +19,7 @@ import numpy as np
 from detkit.detection.threads import usable_cores
 from detkit.errors import VideoWriteError
 from detkit.images import RGBImage, validate_image
-from detkit.video.decoding import planes_of
+from detkit.video.decoded_picture import planes_of
 from detkit.video.finishing import FORMATS, check_audio, copy_finished
 from detkit.video.writing import Sink, write_errors
 from detkit.video.yuv import Area, Planes, YuvPlanes

@@ -15,16 +15,15 @@ from typing import Any
 
 from detkit.addresses import without_credentials
 from detkit.errors import VideoOpenError
+from detkit.video.decoded_picture import DecodedPicture
 from detkit.video.decoding import (
     CONTAINERS,
     Decoder,
     SteadyClock,
     choose_stream,
-    drawable_planes,
     duration_seconds,
     pts_seconds,
     reason,
-    upright_rgb,
 )
 from detkit.video.frames import Frame, FrameSource, Status
 from detkit.video.mp4_boxes import announces_too_much, ends_in_a_box
@@ -98,7 +97,7 @@ class VideoSource(FrameSource):
         first = next(iter(Decoder(container, stream)), None)
         if first is None:
             raise VideoOpenError(f"{self.source_id}: no frame of this video can be decoded")
-        self.height, self.width = upright_rgb(first).shape[:2]
+        self.height, self.width = DecodedPicture(first).size_hw
 
     def __iter__(self) -> Iterator[Frame]:
         """Decode from the start; the generator releases the decoder when it ends or is closed."""
@@ -112,10 +111,8 @@ class VideoSource(FrameSource):
                 if self._closed:
                     return
                 pts = clock.steady(pts_seconds(picture, start, self.fps, self.num_frames))
-                image = upright_rgb(picture)
-                planes = drawable_planes(picture) if self.keep_planes else None
                 self.num_frames += 1
-                yield Frame(image, self.source_id, self.num_frames - 1, pts, planes)
+                yield Frame(DecodedPicture(picture), self.source_id, self.num_frames - 1, pts)
             self.status = self._verdict(decoder, clock.last_s)
         finally:
             self.num_damaged = decoder.num_damaged

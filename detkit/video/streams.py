@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from detkit.addresses import without_credentials
 from detkit.errors import SourceError, VideoOpenError
-from detkit.images import RGBImage
+from detkit.video.decoded_picture import DecodedPicture
 from detkit.video.decoding import (
     CONTAINERS,
     Decoder,
@@ -24,7 +24,6 @@ from detkit.video.decoding import (
     duration_seconds,
     pts_seconds,
     reason,
-    upright_rgb,
 )
 from detkit.video.live import LiveSource, Reconnect
 
@@ -154,14 +153,14 @@ class StreamConnection:
         """See `Connection`."""
         return self._decoder.num_damaged
 
-    def pictures(self) -> Iterator[tuple[RGBImage, float | None]]:
+    def pictures(self) -> Iterator[tuple[DecodedPicture, float | None]]:
         """See `Connection.pictures`."""
         start: int | None = None
         for index, picture in enumerate(self._decoder):
             if start is None:
                 start = picture.pts or 0
             pts = pts_seconds(picture, start, None, index) if self._has_clock else None
-            yield upright_rgb(picture), pts
+            yield DecodedPicture(picture), pts
         if self._decoder.end is not None:
             self.end = _END.get(reason(self._decoder.end), reason(self._decoder.end))
 

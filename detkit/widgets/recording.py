@@ -11,7 +11,6 @@ import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -81,7 +80,7 @@ class Recorder:
         film_s = self._advance(frame.pts_seconds)
         self._room.acquire()
         with contextlib.suppress(RuntimeError):  # The file is being finished at this moment.
-            self._thread.submit(self._encode, replace(frame, pts_seconds=film_s), outcome)
+            self._thread.submit(self._encode, frame.at(film_s), outcome)
 
     def _advance(self, source_s: float | None) -> float:
         """The time of the next frame in the film."""

@@ -15,7 +15,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from detkit.errors import DetectorClosed, ItemFailure
+from detkit.pipeline.needed_size import View, needed_size
 from detkit.results import DetectionResult
+from detkit.scaled_decode import NeededSize
 from detkit.video.frames import Frame, FrameSource
 from detkit.video.read_ahead import ReadAhead
 
@@ -33,14 +35,19 @@ class Entry:
     """A frame that was handed to the detector.
 
     Attributes:
-        frame: The frame.
+        view: The frame, and what the detector sees of it.
         fresh_at: When it came from the source, in seconds of the player's clock.
         future: Its result to come.
     """
 
-    frame: Frame
+    view: View
     fresh_at: float
     future: Future[DetectionResult]
+
+    @property
+    def frame(self) -> Frame:
+        """The frame."""
+        return self.view.frame
 
     def outcome(self) -> DetectionResult | ItemFailure:
         """Its result or why there is none, once the future is done.
@@ -50,7 +57,7 @@ class Entry:
         """
         error = self.future.exception()
         if error is None:
-            return self.future.result()
+            return self.view.in_frame(self.future.result())
         if isinstance(error, DetectorClosed):
             raise error
         return ItemFailure(self.frame.frame_index, "detect", error, self.frame.source_id)
@@ -85,7 +92,7 @@ class Submitted:
         self._on_done = on_done
         self.can_rewind = getattr(source, "can_restart", not isinstance(source, Iterator))
         self._is_live = getattr(source, "is_live", False)
-        self._frames: ReadAhead[Frame] | None = None
+        self._frames: ReadAhead[View] | None = None
         self._entries: deque[Entry] = deque()
         self._abandoned = threading.Event()  # set: skipping to a frame is no longer wanted
         self._late_error: Exception | None = None
@@ -115,23 +122,24 @@ class Submitted:
             if self._late_error is not None:
                 return
             try:
-                frame = next(self._frames, None)
+                view = next(self._frames, None)
             except Exception as error:  # noqa: BLE001  told after the frames that came before it
                 self._late_error = error
                 return
-            if frame is None:
+            if view is None:
                 return
             fresh_at = self._clock()
             future = self._detector.submit(
-                frame.image, confidence_threshold=self._confidence_threshold
+                view.pixels, confidence_threshold=self._confidence_threshold
             )
             future.add_done_callback(self._on_done)
-            self._entries.append(Entry(frame, fresh_at, future))
+            self._entries.append(Entry(view, fresh_at, future))
 
-    def _read(self, frames: Iterator[Frame]) -> ReadAhead[Frame]:
+    def _read(self, frames: Iterator[Frame]) -> ReadAhead[View]:
+        views = _views(frames, needed_size(self._detector.detector))
         if self._is_live:
-            return ReadAhead(frames, 1, keep="latest")
-        return ReadAhead(frames, _FRAMES_AHEAD)
+            return ReadAhead(views, 1, keep="latest")
+        return ReadAhead(views, _FRAMES_AHEAD)
 
     def raise_late_error(self) -> None:
         """What broke off the reading, once every frame before it was shown."""
@@ -166,6 +174,17 @@ class Submitted:
         if self._frames is not None and not keep_source:
             self._frames.close()
             self._frames = None
+
+
+def _views(frames: Iterator[Frame], needed_hw: NeededSize) -> Iterator[View]:
+    """What the detector sees of each; closed with it, `frames` is too."""
+    try:
+        for frame in frames:
+            yield View.of(frame, needed_hw)
+    finally:
+        close = getattr(frames, "close", None)
+        if close is not None:
+            close()
 
 
 def _from(frames: Iterable[Frame], target: int, abandoned: threading.Event) -> Iterator[Frame]:
