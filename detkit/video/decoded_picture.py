@@ -12,6 +12,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from detkit.detection.opencv_threads import opencv_threads
 from detkit.images import RGBImage
 from detkit.video.yuv import Planes
 
@@ -61,7 +62,8 @@ class DecodedPicture:
         """The same scaled bilinearly to a height and width, as a letterbox does it."""
         with self._lock:
             whole = self._convert() if self._rgb is None else self._rgb
-        scaled = cv2.resize(whole, size_hw[::-1], interpolation=cv2.INTER_LINEAR)
+        with opencv_threads:
+            scaled = cv2.resize(whole, size_hw[::-1], interpolation=cv2.INTER_LINEAR)
         return np.asarray(scaled, dtype=np.uint8)
 
     def _convert(self) -> RGBImage:
