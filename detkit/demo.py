@@ -239,7 +239,7 @@ def _save_grid(path: Path, images: Sequence[RGBImage], results: Sequence[Detecti
 
     figure: Any = show_grid(images, results, columns=3)
     with replacing(path) as partial:
-        figure.savefig(partial, dpi=200)
+        figure.savefig(partial, format=path.suffix.removeprefix("."), dpi=200)
 
 
 def _write_summary(report: DemoReport) -> None:

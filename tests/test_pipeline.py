@@ -398,7 +398,7 @@ def test_cancelling_keeps_what_was_written(tmp_path: Path, detector: AsyncDetect
     with pytest.raises(asyncio.CancelledError):
         asyncio.run(cancelled())
     assert not (tmp_path / "o.mp4").exists()
-    assert sum(1 for _ in VideoSource(tmp_path / "o.partial.mp4")) >= 29
+    assert sum(1 for _ in VideoSource(tmp_path / "o.mp4.partial")) >= 29
 
 
 # -- folders ----------------------------------------------------------------------------------

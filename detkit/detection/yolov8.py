@@ -85,7 +85,7 @@ class YOLOv8Detector(NetworkDetector):
                 which nearly doubles speed and moves scores by about 0.01. "int8" takes what
                 `optimize` made of this model.
             trust_weights: Whether a `.pt` file may run code of its own while it is loaded, and a
-                `.torchscript` file at all. Only for files whose origin you trust.
+                `.torchscript` or `.engine` file at all. Only for files whose origin you trust.
             num_threads: Most CPU threads, of this detector and its copies together; all that the
                 process may use by default.
             confidence_threshold: Keep detections with a score of at least this, in [0, 1].

@@ -26,6 +26,7 @@ from detkit.video.writing import replacing
 
 _KEY = b"detkit"
 _IMAGES_SUFFIX = ".images.parquet"
+_COMPRESSIONS: dict[str, Any] = {".gz": "gzip", ".bz2": "bz2", ".xz": "xz", ".zip": "zip"}
 
 Settings: TypeAlias = "DetectionSettings | Mapping[str, Any] | None"
 
@@ -131,7 +132,8 @@ def write_csv(
         table[name] = table[name].map(cell, na_action="ignore")
     target = _parent_made(path)
     with replacing(target) as partial:
-        table.to_csv(partial, index=False)
+        # By its ending, as pandas does where the name is the file's own.
+        table.to_csv(partial, index=False, compression=_COMPRESSIONS.get(target.suffix.lower()))
     return target
 
 

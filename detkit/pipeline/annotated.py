@@ -106,7 +106,7 @@ async def annotate_video(
         source: As for `detect_video`.
         output: H.264 video to write, see `VideoSink`; or, without an ending, a folder for one
             picture per frame, see `PictureFolder`. It appears when it is whole; after an error or
-            a cancellation what was done is in `<name>.partial.mp4`, or `<name>.partial`.
+            a cancellation what was done is under that name with `.partial` behind it.
         fps: Frame rate of the output; by default the source's, or 25 where it has none.
         on_frame: Called for every frame in order, on the event loop, as for a progress bar or a
             table.

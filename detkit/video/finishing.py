@@ -31,7 +31,7 @@ def check_audio(path: Path, target: Path) -> None:
         with av.open(str(path.absolute())) as reader:
             for audio in reader.streams.audio[:1]:
                 name = audio.codec_context.name
-                with av.open(io.BytesIO(), "w", format=_format(target)) as trial:
+                with av.open(io.BytesIO(), "w", format=FORMATS[target.suffix.lower()]) as trial:
                     trial.add_stream_from_template(audio)
                     trial.start_encoding()
     except OSError as error:
@@ -44,13 +44,14 @@ def check_audio(path: Path, target: Path) -> None:
 
 
 def copy_finished(
-    written: Path, target: Path, audio: tuple[Path, Fraction, Fraction] | None
+    written: Path, target: Path, form: str, audio: tuple[Path, Fraction, Fraction] | None
 ) -> int:
     """Copy the encoded packets into a file whose index comes before its data.
 
     Args:
         written: The file that was encoded.
         target: The file to make.
+        form: Its format, one of `FORMATS`.
         audio: A file whose audio goes along, the time in it at which the first frame is shown,
             counted from its own first frame, and for how long, in seconds.
 
@@ -59,13 +60,13 @@ def copy_finished(
     """
     import av
 
-    faststart = {} if _format(target) == "matroska" else {"movflags": "faststart"}
+    faststart = {} if form == "matroska" else {"movflags": "faststart"}
     with (
         av.open(str(written.absolute())) as reader,
         av.open(
             str(target.absolute()),
             "w",
-            format=_format(target),
+            format=form,
             options={"flush_packets": "1", **faststart},
         ) as out,
     ):
@@ -133,7 +134,3 @@ def _first_frame_s(container: Any) -> Fraction:
     for stream in container.streams.video[:1]:
         return Fraction((stream.start_time or 0) * stream.time_base)
     return Fraction(0)
-
-
-def _format(path: Path) -> str:
-    return FORMATS[path.suffix.lower()]

@@ -38,7 +38,7 @@ _FAST = {"preset": "ultrafast", "x264-params": "subme=1:no-deblock=0"}
 class VideoSink(Sink):
     """Writes one video. Use it in `with`; the file appears under its name when all is well.
 
-    While it is being written the file is `<name>.partial.mp4`: fragmented, so that what a killed
+    While it is being written the file is `<name>.mp4.partial`: fragmented, so that what a killed
     run leaves behind still plays. Closing puts its index at the front, for playback while
     loading, and renames it. An error inside `with` leaves the partial file. Frames must come from
     one thread at a time.
@@ -209,9 +209,10 @@ class VideoSink(Sink):
         if self._container is None:
             raise VideoWriteError(f"{self.path}: no frame was written, so there is no video")
         self._end_container()
-        finished = self.path.with_name(f"{self.path.stem}.finishing.partial{self.path.suffix}")
+        finished = self.path.with_name(f"{self.path.name}.finishing.partial")
         try:
-            num_copied = copy_finished(self.partial_path, finished, self._audio())
+            form = FORMATS[self.path.suffix.lower()]
+            num_copied = copy_finished(self.partial_path, finished, form, self._audio())
             if num_copied != self.frames_written:
                 raise OSError(f"{num_copied} of {self.frames_written} frames are on the disk")
             finished.replace(self.path)

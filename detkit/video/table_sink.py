@@ -41,7 +41,7 @@ class Place(NamedTuple):
 class TableSink(Sink):
     """Takes results, image by image, and writes them to one file.
 
-    While it is being written the file is `<name>.partial<suffix>`; `close` renames it. An error
+    While it is being written the file is `<name>.partial`; `close` renames it. An error
     inside `with` leaves the partial file. Calls must come from one thread at a time.
 
     Attributes:

@@ -28,13 +28,13 @@ except ImportError:  # Windows, which opens no file twice for writing where it m
 
 
 def partial_name(path: Path) -> Path:
-    """Where a file is written until it is whole; the suffix stays, so that programs open it.
+    """Where a file is written until it is whole: a name that no pattern like `*.mp4` matches.
 
     Example:
         >>> partial_name(Path("a/clip.mp4")).name
-        'clip.partial.mp4'
+        'clip.mp4.partial'
     """
-    return path.with_name(f"{path.stem}.partial{path.suffix}")
+    return path.with_name(f"{path.name}.partial")
 
 
 @contextlib.contextmanager

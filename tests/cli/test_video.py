@@ -124,11 +124,11 @@ def test_ctrl_c_keeps_what_is_done(tmp_path: Path) -> None:
         _, errors = process.communicate("go on\n", timeout=60)
     assert process.returncode == 130
     assert "Traceback" not in errors
-    assert "out.partial.mp4 and " in errors
+    assert "out.mp4.partial and " in errors
     assert not out.exists()
     assert not table.exists()
-    with (tmp_path / "boxes.partial.csv").open(newline="") as file:
+    with (tmp_path / "boxes.csv.partial").open(newline="") as file:
         num_rows = sum(1 for _ in csv.DictReader(file))
-    num_frames = sum(1 for _ in VideoSource(tmp_path / "out.partial.mp4"))
+    num_frames = sum(1 for _ in VideoSource(tmp_path / "out.mp4.partial"))
     assert 60 <= num_frames <= 200
     assert abs(num_frames - num_rows) <= 2

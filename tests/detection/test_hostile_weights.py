@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from tiny_models import build_network, save_checkpoint
 
 from detkit.detection import YOLOv8Detector
 from detkit.detection.environment import import_ultralytics
+from detkit.detection.runtimes import tensorrt
 from detkit.errors import ModelLoadError
 
 
@@ -128,7 +130,7 @@ def test_no_models(tmp_path, suffix, content):
     path = tmp_path / f"m{suffix}"
     path.write_bytes(content)
     path.with_suffix(".bin").write_bytes(b"")
-    assert "trust_weights" not in refused(path, trust_weights=suffix == ".torchscript")
+    assert "trust_weights" not in refused(path, trust_weights=suffix in (".torchscript", ".engine"))
 
 
 def test_a_picture_named_as_weights_is_not_said_to_hold_code(tmp_path):
@@ -194,6 +196,22 @@ def test_a_torchscript_program_writes_nothing_unless_it_is_trusted(tmp_path, can
     assert not canary.exists()
     YOLOv8Detector().load_model(path, trust_weights=True)
     assert canary.exists()
+
+
+def test_an_engine_is_not_even_opened_unless_it_is_trusted(tmp_path, monkeypatch):
+    text = json.dumps({"task": "detect", "names": {"0": "a"}, "imgsz": [640, 640]}).encode()
+    path = tmp_path / "m.engine"
+    path.write_bytes(len(text).to_bytes(4, "little") + text + b"engine")
+    monkeypatch.setattr(tensorrt, "choose_device", lambda device: device)
+    opened: list[Path] = []
+    monkeypatch.setattr(tensorrt, "_open_backend", lambda path, device: opened.append(path))
+    message = refused(path, device="cuda")
+    assert "m.engine is a TensorRT engine, a program that runs when it is loaded" in message
+    assert "trust_weights=True; or load the .pt or .onnx file it was made from" in message
+    assert opened == []
+    with pytest.raises(AttributeError):  # what stands in for the library is no engine
+        YOLOv8Detector().load_model(path, device="cuda", trust_weights=True)
+    assert opened == [path]
 
 
 def test_torchscript_with_the_wrong_suffix(tmp_path):

@@ -146,11 +146,11 @@ def test_an_engine_without_its_gpu_is_a_clear_error(tmp_path):
     path = tmp_path / "m.engine"
     path.write_bytes(len(text).to_bytes(4, "little") + text + b"engine")
     with pytest.raises(ModelLoadError, match="NVIDIA GPU"):
-        YOLOv8Detector().load_model(path)
+        YOLOv8Detector().load_model(path, trust_weights=True)
     text = text.replace(b'"detect"', b'"segment"')
     path.write_bytes(len(text).to_bytes(4, "little") + text)
     with pytest.raises(ModelLoadError, match="segment"):
-        YOLOv8Detector().load_model(path)
+        YOLOv8Detector().load_model(path, trust_weights=True)
 
 
 def test_torchscript_keeps_to_the_size_it_was_made_with(tiny_torchscript, noise):

@@ -92,6 +92,28 @@ def test_parquet_and_csv_keep_every_bit(
     assert back["class_id"].tolist() == table["class_id"].tolist()
 
 
+@pytest.mark.parametrize("ending", [".csv", ".csv.gz", ".csv.zip"])
+def test_a_table_is_compressed_as_its_name_says(tmp_path: Path, ending: str) -> None:
+    path = write_csv([TWO], tmp_path / f"a{ending}")
+    assert pd.read_csv(path)["class_name"].tolist() == ["bolt", "gear"]
+    assert path.read_bytes().startswith(b"image_index,") == (ending == ".csv")
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]
+
+
+def test_what_is_half_written_is_in_no_readers_pattern(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def dies(table: object, path: Path) -> None:
+        path.write_bytes(b"PAR1")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(pq, "write_table", dies)
+    with pytest.raises(KeyboardInterrupt):
+        write_parquet([TWO], tmp_path / "x.parquet")
+    assert [p.name for p in tmp_path.iterdir()] == ["x.parquet.partial"]
+    assert list(tmp_path.glob("**/*.parquet")) == []
+
+
 def test_coco_counts_what_was_looked_at_and_lists_what_failed(tmp_path: Path) -> None:
     coco = json.loads(
         write_coco(ERROR, tmp_path / "a.json", ["a.jpg", "b.jpg", "c.jpg"]).read_text()

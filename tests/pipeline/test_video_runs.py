@@ -224,7 +224,7 @@ def test_a_stream_becomes_an_annotated_file(tmp_path: Path) -> None:
         source = StreamSource(server.address(), reconnect=None)
         with pytest.raises(StreamLostError):
             asyncio.run(annotate_video(detector, source, tmp_path / "out.mp4", policy="every"))
-    times = [frame.pts_seconds for frame in VideoSource(tmp_path / "out.partial.mp4")]
+    times = [frame.pts_seconds for frame in VideoSource(tmp_path / "out.mp4.partial")]
     assert times == pytest.approx([n / 25 for n in range(len(times))], abs=0.001)
     assert len(times) >= 29
 

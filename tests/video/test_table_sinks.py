@@ -160,7 +160,7 @@ def test_coco_without_a_box_and_after_an_error(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError), open_table(tmp_path / "u.json") as table:
         table.write(RESULT, source="y.jpg")
         raise RuntimeError
-    assert len(json.loads((tmp_path / "u.partial.json").read_text())["annotations"]) == 2
+    assert len(json.loads((tmp_path / "u.json.partial").read_text())["annotations"]) == 2
 
 
 def test_mot(tmp_path: Path) -> None:
@@ -196,7 +196,7 @@ def test_an_error_leaves_only_the_partial_file(tmp_path: Path, suffix: str) -> N
     with pytest.raises(RuntimeError, match="mine"), open_table(path) as table:
         table.write(RESULT, source="a")
         raise RuntimeError("mine")
-    assert [p.name for p in tmp_path.iterdir()] == [f"t.partial{suffix}"]
+    assert [p.name for p in tmp_path.iterdir()] == [f"t{suffix}.partial"]
     with pytest.raises(VideoWriteError, match="already closed"):
         table.write(RESULT, source="a")
     table.close()
@@ -215,9 +215,9 @@ def test_other_endings_and_places_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet", ".json", ".txt"])
 def test_a_full_disk_is_told(tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("detkit.video.writing.unlink_link", lambda partial: None)
-    (tmp_path / f"boxes.partial{suffix}").symlink_to("/dev/full")
+    (tmp_path / f"boxes{suffix}.partial").symlink_to("/dev/full")
     with pytest.raises(VideoWriteError, match=rf"boxes\{suffix}: cannot be written .*No space"):  # noqa: SIM117
         with open_table(tmp_path / f"boxes{suffix}") as table:
             for index in range(2_000):
                 table.write(RESULT, source="a.mp4", frame_index=index)
-    assert [path.name for path in tmp_path.iterdir()] == [f"boxes.partial{suffix}"]
+    assert [path.name for path in tmp_path.iterdir()] == [f"boxes{suffix}.partial"]

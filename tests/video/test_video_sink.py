@@ -162,7 +162,7 @@ def test_names_and_folders(tmp_path: Path) -> None:
 def test_a_full_disk_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("detkit.video.writing.unlink_link", lambda partial: None)
     path = tmp_path / "clip.mp4"
-    (tmp_path / "clip.partial.mp4").symlink_to("/dev/full")
+    (tmp_path / "clip.mp4.partial").symlink_to("/dev/full")
     rng = np.random.default_rng(0)
     with pytest.raises(VideoWriteError, match=r"clip\.mp4: cannot be written"):  # noqa: SIM117
         with VideoSink(path, 25) as sink:
@@ -188,7 +188,7 @@ def test_a_killed_run_leaves_all_but_the_last_seconds(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", KILLED, str(path)], check=False, timeout=60)
     assert done.returncode == -signal.SIGKILL
     assert not path.exists()
-    count = sum(1 for _ in VideoSource(tmp_path / "clip.partial.mp4"))
+    count = sum(1 for _ in VideoSource(tmp_path / "clip.mp4.partial"))
     # A fragment is one group of 50 frames; the encoder holds back some more.
     assert count >= 100
 

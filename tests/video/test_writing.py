@@ -45,6 +45,7 @@ def test_it_is_partial_until_it_is_closed(make: Callable[[Path], Sink], tmp_path
     sink = make(tmp_path)
     assert sink.partial_path.exists()
     assert not sink.path.exists()
+    assert list(tmp_path.glob(f"*{sink.path.suffix or 's'}")) == [], "a reader's pattern"
     sink.close()
     sink.close()
     sink.abort()
@@ -89,7 +90,7 @@ def test_a_link_under_the_partial_name_leads_nothing_away(
 ) -> None:
     mine = tmp_path / "mine"
     mine.write_text("mine")
-    for name in ("clip.partial.mp4", "boxes.partial.csv", "frames.partial", "a.partial.jpg"):
+    for name in ("clip.mp4.partial", "boxes.csv.partial", "frames.partial", "a.jpg.partial"):
         (tmp_path / name).symlink_to(mine)
     sink = make(tmp_path)
     sink.close()

@@ -161,7 +161,7 @@ def test_a_full_disk_ends_the_recording_only(
     front: Front, preview: VideoPreview, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("detkit.video.writing.unlink_link", lambda partial: None)
-    (tmp_path / "a.partial.mp4").symlink_to("/dev/full")
+    (tmp_path / "a.mp4.partial").symlink_to("/dev/full")
     preview.recording.start(tmp_path / "a.mp4")
     play_to_the_end(front, preview)
     assert not (tmp_path / "a.mp4").exists()

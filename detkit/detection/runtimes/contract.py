@@ -65,6 +65,21 @@ class LoadOptions:
         if self.num_threads is not None and self.num_threads < 1:
             raise ModelLoadError(f"num_threads must be at least 1, got {self.num_threads!r}")
 
+    def require_trust(self, what: str) -> None:
+        """Refuse a file that is a program, unless its user trusts it.
+
+        Args:
+            what: What it is and what that can do, to follow "is".
+
+        Raises:
+            ModelLoadError: If it is not trusted.
+        """
+        if not self.trust_weights:
+            raise ModelLoadError(
+                f"{self.path.name} is {what}. If you trust its origin, pass trust_weights=True; "
+                "or load the .pt or .onnx file it was made from"
+            )
+
     def tell(self, text: str) -> None:
         """Say what is going to take long, to the log and to whoever asked to be told."""
         _logger.info("%s", text)

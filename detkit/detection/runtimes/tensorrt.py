@@ -1,4 +1,8 @@
-"""TensorRT engines (`.engine`) through ultralytics, on the NVIDIA GPU they were built for."""
+"""TensorRT engines (`.engine`) through ultralytics, on the NVIDIA GPU they were built for.
+
+An engine holds code for the GPU, and may hold some for the processor, such as plug-ins; loading
+runs it. So it takes `trust_weights`.
+"""
 
 from __future__ import annotations
 
@@ -28,10 +32,11 @@ def open_runtime(options: LoadOptions) -> Runtime:
     """Load an engine exported by ultralytics.
 
     Raises:
-        ModelLoadError: If there is no NVIDIA GPU, or the engine is damaged, was built for
-            another GPU, or is no YOLO detection network.
+        ModelLoadError: If it is not trusted, there is no NVIDIA GPU, or the engine is damaged,
+            was built for another GPU, or is no YOLO detection network.
         ImportError: If torch, ultralytics or tensorrt is not installed.
     """
+    options.require_trust("a TensorRT engine, a program that runs when it is loaded")
     metadata = _read_metadata(options.path)
     require_detection(metadata)
     device = "cuda:0" if options.device == "auto" else choose_device(options.device)

@@ -36,12 +36,9 @@ def open_runtime(options: LoadOptions) -> Runtime:
             device or precision that is not there.
         ImportError: If torch is not installed.
     """
-    if not options.trust_weights:
-        raise ModelLoadError(
-            f"{options.path.name} is a TorchScript file, a program that may also write files when "
-            "it is loaded. If you trust its origin, pass trust_weights=True; or load the .pt or "
-            ".onnx file it was made from"
-        )
+    options.require_trust(
+        "a TorchScript file, a program that may also write files when it is loaded"
+    )
     quiet_environment()
     device = choose_device(options.device)
     precision = choose_precision(device, options.precision)
