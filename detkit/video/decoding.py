@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from typing import Any
 
@@ -63,6 +63,7 @@ class Decoder:
         stream: One of its.
         read_timeout_s: After so long without a packet, the time-out that the container has, there
             is none to come. FFmpeg may still give what it had kept back, and then waits again.
+        on_packet: Called for every packet.
 
     Attributes:
         num_damaged: Packets or pictures that did not decode cleanly.
@@ -70,13 +71,21 @@ class Decoder:
         end: What ended the pass, if it was an error.
     """
 
-    def __init__(self, container: Any, stream: Any, *, read_timeout_s: float = math.inf) -> None:
+    def __init__(
+        self,
+        container: Any,
+        stream: Any,
+        *,
+        read_timeout_s: float = math.inf,
+        on_packet: Callable[[], None] = lambda: None,
+    ) -> None:
         self.num_damaged = 0
         self.is_sound_after_damage = False
         self.end: Exception | None = None
         self._container = container
         self._stream = stream
         self._read_timeout_s = read_timeout_s
+        self._on_packet = on_packet
 
     def __iter__(self) -> Iterator[Any]:
         for packet in self._packets():
@@ -100,6 +109,7 @@ class Decoder:
         asked_at = time.monotonic()
         try:
             for packet in self._container.demux(self._stream):
+                self._on_packet()
                 is_last = time.monotonic() - asked_at >= self._read_timeout_s
                 # A file that was cut ends with a damaged packet and the empty one that flushes.
                 if packet.is_corrupt:

@@ -9,12 +9,14 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator
+from contextlib import closing
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 from detkit.addresses import without_credentials
 from detkit.errors import VideoOpenError
+from detkit.video.bounded_file import BoundedFile
 from detkit.video.decoded_picture import DecodedPicture
 from detkit.video.decoding import (
     CONTAINERS,
@@ -25,7 +27,7 @@ from detkit.video.decoding import (
     pts_seconds,
     reason,
 )
-from detkit.video.frames import Frame, FrameSource, Status
+from detkit.video.frames import Frame, FrameSource, SourceEvent, Status
 from detkit.video.mp4_boxes import announces_too_much, ends_in_a_box
 
 VIDEO_SUFFIXES = frozenset(
@@ -33,6 +35,8 @@ VIDEO_SUFFIXES = frozenset(
     | {".ts", ".m2ts", ".mts", ".mpg", ".mpeg"}
 )
 
+# Python is asked for so many bytes at once: for every tenth frame of a film, not for every third.
+_BUFFER_BYTES = 1 << 17
 # Fewer frames than this share of what the container announces, and the file is not whole.
 _WHOLE_SHARE = 0.99
 
@@ -78,11 +82,8 @@ class VideoSource(FrameSource):
         self.source_id = without_credentials(os.fspath(path))
         self.num_frames = 0
         self._closed = False
-        container, stream = _open(self.path)
-        try:
-            self._describe(container, stream)
-        finally:
-            container.close()
+        with closing(_Opened(self.path)) as opened:
+            self._describe(opened.container, opened.stream)
 
     def _describe(self, container: Any, stream: Any) -> None:
         self.time_base = stream.time_base or Fraction(1, 90_000)
@@ -101,10 +102,10 @@ class VideoSource(FrameSource):
 
     def __iter__(self) -> Iterator[Frame]:
         """Decode from the start; the generator releases the decoder when it ends or is closed."""
-        container, stream = _open(self.path)
-        decoder = Decoder(container, stream)
+        opened = _Opened(self.path)
+        decoder = Decoder(opened.container, opened.stream, on_packet=opened.file.found)
         self.num_frames, self.num_damaged, self.status = 0, 0, "interrupted"
-        start = stream.start_time or 0
+        start = opened.stream.start_time or 0
         clock = SteadyClock(self.fps)
         try:
             for picture in decoder:
@@ -114,9 +115,12 @@ class VideoSource(FrameSource):
                 self.num_frames += 1
                 yield Frame(DecodedPicture(picture), self.source_id, self.num_frames - 1, pts)
             self.status = self._verdict(decoder, clock.last_s)
+            if opened.file.has_given_up:
+                self.tell(SourceEvent("damaged", self.num_frames, opened.file.complaint))
+                self.status = "truncated" if self.status == "complete" else self.status
         finally:
             self.num_damaged = decoder.num_damaged
-            container.close()
+            opened.close()
 
     def _verdict(self, decoder: Decoder, last_s: float | None) -> Status:
         expected = self.expected_frames
@@ -146,28 +150,52 @@ class VideoSource(FrameSource):
         )
 
 
-def _open(path: Path) -> tuple[Any, Any]:
-    import av
+class _Opened:
+    """A video file, its demuxer and the stream to decode.
 
-    why = _unfit(path)
-    if why is None:
+    Raises:
+        VideoOpenError: If it is no video.
+    """
+
+    container: Any
+    stream: Any
+    file: BoundedFile
+
+    def __init__(self, path: Path) -> None:
+        why = _unfit(path) or self._open(path)
+        # Out here no error of the system hangs on: those repeat the name, in which an address that
+        # was meant may stand with its password.
+        if why is not None:
+            raise VideoOpenError(f"{without_credentials(str(path))}: {why}")
+
+    def _open(self, path: Path) -> str | None:
+        """Why it cannot be read, or `None`."""
+        import av
+
         try:
-            # An absolute path cannot be taken for one of FFmpeg's protocols.
-            container = av.open(
-                str(path.absolute()),
+            self.file = BoundedFile(path)
+        except OSError as error:
+            return f"not a readable video ({reason(error)})"
+        try:
+            self.container = av.open(
+                self.file,
+                buffer_size=_BUFFER_BYTES,
                 container_options={"format_whitelist": CONTAINERS, "protocol_whitelist": "file"},
             )
         except (av.FFmpegError, OSError, ValueError) as error:
-            why = f"not a readable video ({reason(error)})"
-        else:
-            stream = choose_stream(container)
-            if stream is not None:
-                return container, stream
-            container.close()
-            why = "holds no video, only sound or data"
-    # Out here no error of the system hangs on: those repeat the name, in which an address that
-    # was meant may stand with its password.
-    raise VideoOpenError(f"{without_credentials(str(path))}: {why}")
+            self.file.close()
+            return f"not a readable video ({reason(error)})"
+        self.file.found()
+        self.stream = choose_stream(self.container)
+        if self.stream is None:
+            self.close()
+            return "holds no video, only sound or data"
+        return None
+
+    def close(self) -> None:
+        """Give back decoder and file."""
+        self.container.close()
+        self.file.close()
 
 
 def _num_announced(container: Any, stream: Any) -> int:

@@ -14,13 +14,14 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from stopwatch import Stopwatch
 from video_clips import frame_image, write_video
 
 from detkit import AsyncDetector
 from detkit.errors import SourceError, VideoOpenError
 from detkit.pipeline import annotate_video, detect_video, open_source
 from detkit.testing import FakeDetector
-from detkit.video import VideoSource
+from detkit.video import VideoSource, bounded_file
 from detkit.video.decoding import SteadyClock
 
 # -- memory -----------------------------------------------------------------------------------
@@ -69,6 +70,34 @@ def test_a_size_that_no_camera_has_is_refused(tmp_path: Path) -> None:
     with pytest.raises(VideoOpenError, match="no frame of this video can be decoded"):
         VideoSource(path)
     assert peak_bytes() - before < 100_000_000
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows makes no file with holes by itself")
+@pytest.mark.parametrize("suffix", [".ts", ".mpg", ".mkv", ".avi", ".flv"])
+def test_nobody_looks_through_64_gigabytes_of_nothing(
+    tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bounded_file, "MAX_FRUITLESS_BYTES", 5_000_000)
+    path = write_video(tmp_path / f"film{suffix}", 20)
+    os.truncate(path, path.stat().st_size + (64 << 30))
+    watch = Stopwatch()
+    with AsyncDetector(FakeDetector()) as detector:
+        run = detect_video(detector, path)
+        assert 19 <= sum(1 for _ in run) <= 20
+    assert watch.elapsed_s < 20
+    assert run.ledger.status == "truncated"
+    (event,) = run.ledger.events
+    assert (event.kind, event.detail) == ("damaged", "4 MB without a frame: not read on")
+
+
+def test_what_finds_packets_is_read_to_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_video(tmp_path / "film.ts", 600, wh=(320, 240), codec="mpeg2video", gop=5)
+    monkeypatch.setattr(bounded_file, "MAX_FRUITLESS_BYTES", path.stat().st_size // 2)
+    video = VideoSource(path)
+    assert sum(1 for _ in video) == 600
+    assert video.status == "complete"
 
 
 # -- what a file says of its times ------------------------------------------------------------
