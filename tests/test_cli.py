@@ -16,7 +16,11 @@ from typer.testing import CliRunner
 from detkit import __version__, cli, demo, doctor
 from detkit.cli import models
 from detkit.detection.model_cache import ModelCache
+from detkit.detection.network_detector import NetworkDetector
+from detkit.detection.runtimes.contract import RuntimeName
 from detkit.errors import ModelNotFoundError
+from detkit.images import RGBImage
+from detkit.results import DetectionResult
 from detkit.testing import FakeDetector, numbered_image
 from detkit.video import VideoSink, VideoSource
 
@@ -140,8 +144,9 @@ def test_what_the_doctor_looks_at(monkeypatch: pytest.MonkeyPatch) -> None:
         raise RuntimeError("no driver")
 
     monkeypatch.setattr(doctor, "_torch_devices", broken)
+    monkeypatch.setattr(doctor, "_canary", lambda library: "all found")
     monkeypatch.setattr(doctor, "_openvino_devices", lambda: "CPU")
-    findings = {finding.name: finding for finding in doctor.examine()}
+    findings = {f.name: f for f in doctor.examine() if f.topic != "boxes"}
     assert findings["detkit"].detail == __version__
     assert findings["numpy"].verdict == "ok"
     assert findings["torch"].verdict in ("ok", "broken")
@@ -152,12 +157,62 @@ def test_what_the_doctor_looks_at(monkeypatch: pytest.MonkeyPatch) -> None:
     ]
 
 
+@pytest.mark.parametrize("library", ["openvino", "onnxruntime", "ultralytics"])
+def test_a_library_is_held_against_known_boxes(library: RuntimeName) -> None:
+    pytest.importorskip(library)
+    said = doctor._canary(library)
+    assert said.startswith(library)
+    assert " of 36 known objects, " in said
+
+
+@pytest.mark.parametrize("fault", ["nothing", "shifted", "other classes", "one half"])
+def test_a_library_that_gives_wrong_boxes_is_told(
+    monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    right = NetworkDetector.detect
+
+    def wrong(self: NetworkDetector, image: RGBImage) -> DetectionResult:
+        found = right(self, image)
+        if fault == "nothing":
+            return DetectionResult.empty()
+        kept = slice(len(found) // 2 if fault == "one half" else None)
+        boxes = found.boxes[kept] + (6 if fault == "shifted" else 0)
+        classes = found.classes[kept] + (fault == "other classes")
+        return DetectionResult(boxes, found.scores[kept], classes)
+
+    monkeypatch.setattr(NetworkDetector, "detect", wrong)
+    monkeypatch.setattr(doctor, "find_spec", lambda name: name == "openvino" or None)
+    monkeypatch.setattr(doctor, "_torch_devices", lambda: "cpu")
+    (found,) = (f for f in doctor.examine() if f.topic == "boxes")
+    assert (found.name, found.verdict) == ("openvino", "broken")
+    assert "This library gives wrong boxes here: install it anew" in found.detail
+    assert found.detail.endswith("load_model(..., runtime=...)")
+
+
+def test_two_runtimes_of_openmp_are_told() -> None:
+    gnu, other = "/a/torch/lib/libgomp.so.1", "/b/libgomp-a34b3233.so.1.0.0"
+    intel, llvm = "/c/libiomp5.so", "/d/sklearn/.libs/libomp-1f.so.5"
+    no_runtime = ["[heap]", "/e/libarrow_compute.so.2600", "0", "/f/libgompertz.so"]
+    judge = doctor._judge_openmp
+    assert (judge(no_runtime).verdict, judge(no_runtime).detail) == ("ok", "none is loaded")
+    assert judge([gnu, gnu, *no_runtime]).detail == gnu
+    assert judge([gnu, other]).verdict == "ok"
+    assert judge([gnu, other]).detail.startswith("2, whose threads add up")
+    assert judge([gnu, intel]).verdict == "ok"
+    both = judge([gnu, intel, llvm])
+    assert both.verdict == "broken"
+    assert "OMP: Error #15" in both.detail
+    assert intel in both.detail
+    assert llvm in both.detail
+
+
 def test_the_cache_is_shown_and_cleared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DETKIT_CACHE_DIR", str(tmp_path))
     ModelCache().store("key", "[red]my.pt", lambda folder: (folder / "a").write_bytes(b"1" * 10**6))
     (tmp_path / "weights").mkdir()
     monkeypatch.setattr(doctor, "_torch_devices", lambda: "cpu")
     monkeypatch.setattr(doctor, "_openvino_devices", lambda: "CPU")
+    monkeypatch.setattr(doctor, "_canary", lambda library: "all found")
     findings = {f.name: f.detail for f in doctor.examine() if f.topic == "cache"}
     assert findings["folder"] == str(tmp_path)
     assert findings["content"] == "1 converted model, 1.0 of 2000 MB"
