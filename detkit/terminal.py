@@ -110,10 +110,10 @@ def show_report(screen: Console, report: FolderReport) -> None:
         screen.print(table)
     elif report.num_pictures:  # otherwise nobody looked
         screen.print("Nothing was found.")
-    rate = report.num_pictures / report.elapsed_s if report.elapsed_s else 0.0
+    before = f"{report.num_before} more were done before; " if report.num_before else ""
     screen.print(
-        f"{report.num_pictures} images and frames in {report.elapsed_s:.1f} s ({rate:.1f}/s), "
-        f"written to {plain(str(report.folder))}",
+        f"{report.num_pictures - report.num_before} images and frames in {report.elapsed_s:.1f} s "
+        f"({report.per_second:.1f}/s), {before}written to {plain(str(report.folder))}",
         soft_wrap=True,
     )
     if report.failed:

@@ -30,6 +30,7 @@ runner = CliRunner()
 @pytest.fixture
 def fake_model(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(models, "load", lambda model, device, say: FakeDetector())
+    monkeypatch.setattr(models, "digest", lambda model: "0123")
 
 
 def save(path: Path, number: int) -> None:
@@ -114,6 +115,35 @@ def test_a_model_that_is_not_there_is_one_clear_line(
     assert "yolov8n.pt is not here" in done.output
     assert "--model sample" in done.output
     assert "Traceback" not in done.output
+
+
+@pytest.mark.usefixtures("fake_model")
+def test_a_run_is_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save(tmp_path / "in" / "a.png", 3)
+    command = ["detect", str(tmp_path / "in"), "--out", str(tmp_path / "out"), "--resume"]
+    assert "1 images and frames" in runner.invoke(cli.app, command).output
+    save(tmp_path / "in" / "b.png", 4)
+    done = runner.invoke(cli.app, command)
+    assert done.exit_code == 0
+    assert "1 images and frames" in done.output
+    assert "1 more were done before" in done.output
+    monkeypatch.setattr(models, "digest", lambda model: "4567")
+    done = runner.invoke(cli.app, command)
+    assert done.exit_code == 1
+    assert "asked for something else (model_sha256: '0123', now '4567')" in done.output
+
+
+def test_a_model_is_told_from_another_of_its_name(tmp_path: Path) -> None:
+    for number, folder in enumerate("ab"):
+        (tmp_path / folder / "ov").mkdir(parents=True)
+        (tmp_path / folder / "m.onnx").write_bytes(bytes([number]))
+        (tmp_path / folder / "ov" / "m.xml").write_bytes(b"same")
+        (tmp_path / folder / "ov" / "m.bin").write_bytes(bytes([number]))
+    for name in ("m.onnx", "ov"):
+        one, other = (models.digest(str(tmp_path / folder / name)) for folder in "ab")
+        assert one != other
+        assert one == models.digest(str(tmp_path / "a" / name))
+    assert len(models.digest("sample")) == 64
 
 
 @pytest.mark.usefixtures("fake_model")

@@ -36,8 +36,13 @@ def command(
     track: models.TrackOption = False,
     max_frames: models.MaxFramesOption = None,
     seconds: models.SecondsOption = None,
+    resume: Annotated[
+        bool,
+        typer.Option("--resume", help="Go on where an earlier run into the same folder ended."),
+    ] = False,
 ) -> None:
     """Detect objects in your own images, folders, videos, cameras and streams."""
+    from detkit import __version__
     from detkit.pipeline import sort_inputs
 
     screen = console()
@@ -50,9 +55,11 @@ def command(
         f"{plain(repr(detector))}: {len(inputs.images)} images, {len(inputs.videos)} videos",
         soft_wrap=True,
     )
-    of_videos = {"track": track, "max_frames": max_frames, "max_seconds": seconds}
+    options = {"track": track, "max_frames": max_frames, "max_seconds": seconds, "resume": resume}
+    facts = {"detkit": __version__, "detector": repr(detector), "confidence_threshold": confidence}
     with errors_in_one_line():
-        report = _run(screen, detector, inputs, out, confidence, of_videos)
+        facts["model_sha256"] = models.digest(model)
+        report = _run(screen, detector, inputs, out, facts, options)
     show_report(screen, report)
     if report.failed:
         raise typer.Exit(1)
@@ -63,34 +70,44 @@ def _run(
     detector: YOLOv8Detector,
     inputs: Inputs,
     out: Path,
-    confidence: float,
-    of_videos: dict[str, Any],
+    facts: dict[str, Any],
+    options: dict[str, Any],
 ) -> FolderReport:
-    from detkit import __version__
     from detkit.api.async_detector import AsyncDetector
     from detkit.pipeline import detect_to_folder
     from detkit.pipeline.video_run import Limits
 
-    limits = Limits(of_videos["max_frames"], of_videos["max_seconds"])
-    facts = {"detkit": __version__, "detector": repr(detector), "confidence_threshold": confidence}
+    limits = Limits(options["max_frames"], options["max_seconds"])
+    rest = _not_done(inputs, out) if options["resume"] else inputs
 
     async def job() -> FolderReport:
-        with progress(screen, _num_pictures(inputs, limits)) as advance:
+        with progress(screen, _num_pictures(rest, limits)) as advance:
             async with AsyncDetector(detector) as engine:
                 return await detect_to_folder(
                     engine,
                     inputs,
                     out,
-                    settings={"confidence_threshold": confidence},
+                    settings={"confidence_threshold": facts["confidence_threshold"]},
                     facts=facts,
-                    **of_videos,
+                    **options,
                     on_progress=advance,
                 )
 
     try:
         return asyncio.run(job())
     except KeyboardInterrupt:
-        fail(f"interrupted; what was done is in {out}", code=130)
+        fail(f"interrupted; what was done is in {out}, and --resume goes on from there", code=130)
+
+
+def _not_done(inputs: Inputs, out: Path) -> Inputs:
+    """What is left to do, for the bar."""
+    from detkit.pipeline.inputs import Inputs
+    from detkit.pipeline.journal import done_before
+
+    done = done_before(out)
+    images = [name for name in inputs.images if name not in done]
+    videos = [name for name in inputs.videos if name not in done]
+    return Inputs(images, videos, inputs.missing)
 
 
 def _num_pictures(inputs: Inputs, limits: Limits) -> int | None:

@@ -56,7 +56,7 @@ def key_of(path: Path, facts: Mapping[str, str]) -> str:
         path: The file; its content counts and its name does not.
         facts: Versions and options.
     """
-    parts = json.dumps([_sha256(path), sorted(facts.items())])
+    parts = json.dumps([sha256_of(path), sorted(facts.items())])
     return hashlib.sha256(parts.encode()).hexdigest()[:40]
 
 
@@ -109,7 +109,7 @@ class ModelCache:
             new = Path(scratch) / "new"
             new.mkdir()
             build(new)
-            files = {p.name: [p.stat().st_size, _sha256(p)] for p in sorted(new.iterdir())}
+            files = {p.name: [p.stat().st_size, sha256_of(p)] for p in sorted(new.iterdir())}
             (new / _RECORD).write_text(json.dumps({"source": source, "files": files}))
             self._put_in_place(new, key, Path(scratch) / "old")
         self._shrink(spare=key)
@@ -180,7 +180,7 @@ def _check(entry: Path) -> None:
         raise ValueError(f"its files are {sorted(present)}")
     for name, (size, digest) in files.items():
         path = entry / name
-        if path.stat().st_size != size or _sha256(path) != digest:
+        if path.stat().st_size != size or sha256_of(path) != digest:
             raise ValueError(f"{name} is not what was written")
 
 
@@ -195,7 +195,8 @@ def _look_at(path: Path) -> CacheEntry:
     return CacheEntry(path, source, num_bytes, last_used)
 
 
-def _sha256(path: Path) -> str:
+def sha256_of(path: Path) -> str:
+    """Of the content of a file."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while chunk := file.read(_CHUNK):

@@ -5,10 +5,11 @@ detectors.
 """
 
 from detkit.pipeline.annotated import VideoSummary, annotate_video
+from detkit.pipeline.folder_report import FolderReport, InputOutcome
 from detkit.pipeline.image_feed import ImageRecord
 from detkit.pipeline.images import ImageRun, detect_images
 from detkit.pipeline.inputs import IMAGE_SUFFIXES, Inputs, find_files, sort_inputs
-from detkit.pipeline.jobs import FolderReport, InputOutcome, detect_to_folder
+from detkit.pipeline.jobs import detect_to_folder
 from detkit.pipeline.opening import VideoInput, open_source
 from detkit.pipeline.several import NamedOutcome, VideosRun, detect_videos
 from detkit.pipeline.tracking import Tracks, TrackSettings

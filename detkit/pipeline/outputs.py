@@ -54,6 +54,10 @@ class OutputNames:
             number += 1
         return self.folder / f"{stem}-{number}{suffix}"
 
+    def reserve(self, name: str) -> None:
+        """Leave a name to the input that had it before."""
+        self._taken.add(name.casefold())
+
     def _claim(self, name: str) -> bool:
         # File systems differ in whether case counts.
         key = name.casefold()
