@@ -30,7 +30,6 @@ runner = CliRunner()
 @pytest.fixture
 def fake_model(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(models, "load", lambda model, device, say: FakeDetector())
-    monkeypatch.setattr(models, "digest", lambda model: "0123")
 
 
 def save(path: Path, number: int) -> None:
@@ -118,7 +117,7 @@ def test_a_model_that_is_not_there_is_one_clear_line(
 
 
 @pytest.mark.usefixtures("fake_model")
-def test_a_run_is_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_is_resumed(tmp_path: Path) -> None:
     save(tmp_path / "in" / "a.png", 3)
     command = ["detect", str(tmp_path / "in"), "--out", str(tmp_path / "out"), "--resume"]
     assert "1 images and frames" in runner.invoke(cli.app, command).output
@@ -127,23 +126,9 @@ def test_a_run_is_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert done.exit_code == 0
     assert "1 images and frames" in done.output
     assert "1 more were done before" in done.output
-    monkeypatch.setattr(models, "digest", lambda model: "4567")
-    done = runner.invoke(cli.app, command)
+    done = runner.invoke(cli.app, [*command, "--confidence", "0.5"])
     assert done.exit_code == 1
-    assert "asked for something else (model_sha256: '0123', now '4567')" in done.output
-
-
-def test_a_model_is_told_from_another_of_its_name(tmp_path: Path) -> None:
-    for number, folder in enumerate("ab"):
-        (tmp_path / folder / "ov").mkdir(parents=True)
-        (tmp_path / folder / "m.onnx").write_bytes(bytes([number]))
-        (tmp_path / folder / "ov" / "m.xml").write_bytes(b"same")
-        (tmp_path / folder / "ov" / "m.bin").write_bytes(bytes([number]))
-    for name in ("m.onnx", "ov"):
-        one, other = (models.digest(str(tmp_path / folder / name)) for folder in "ab")
-        assert one != other
-        assert one == models.digest(str(tmp_path / "a" / name))
-    assert len(models.digest("sample")) == 64
+    assert "asked for something else (confidence_threshold: 0.25, now 0.5)" in done.output
 
 
 @pytest.mark.usefixtures("fake_model")
@@ -154,6 +139,14 @@ def test_a_folder_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
     done = runner.invoke(cli.app, ["detect", str(tmp_path / "a.png"), "--out", out])
     assert done.exit_code == 1
     assert "cannot be written" in done.output
+
+
+def test_a_name_that_stands_for_nothing_is_told_before_a_model_is_loaded(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    done = runner.invoke(cli.app, ["detect", "fotos", "--model", "nope.pt", "--out", str(out)])
+    assert done.exit_code == 1
+    assert done.output == "detkit: fotos: there is no such file or folder\n"
+    assert not out.exists()
 
 
 def test_confidence_is_checked() -> None:

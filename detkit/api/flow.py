@@ -175,6 +175,72 @@ def _start(start: Callable[[RGBImage, Any], None], image: RGBImage, entry: _Entr
         entry.future.set_exception(error)
 
 
+class _AsyncWindow:
+    """Images taken in as they arrive, and the futures of their outcomes. For one event loop."""
+
+    def __init__(
+        self, start: StartAsync, source: AsyncIterator[RGBImage], size: int, ordered: bool
+    ) -> None:
+        self.pending: deque[_Entry] = deque()
+        self.source_error: BaseException | None = None
+        self._start, self._source, self._size, self._ordered = start, source, size, ordered
+        self._news = asyncio.Event()
+        self._arrival: asyncio.Future[RGBImage] | None = None
+        self._num_in, self._is_exhausted = 0, False
+
+    @property
+    def is_over(self) -> bool:
+        return self._is_exhausted and not self.pending
+
+    def _has_room(self) -> bool:
+        has_place = len(self.pending) < self._size
+        return has_place and self._arrival is None and not self._is_exhausted
+
+    async def take_in(self) -> None:
+        """Ask for an image where there is room, and start the one that has arrived."""
+        self._news.clear()
+        if self._has_room():
+            self._arrival = asyncio.ensure_future(_next_of(self._source))
+            self._arrival.add_done_callback(lambda _: self._news.set())
+            await asyncio.sleep(0)  # an image that is at hand arrives now
+        if self._arrival is not None and self._arrival.done():
+            self._start_arrived(self._arrival)
+            self._arrival = None
+
+    def _start_arrived(self, arrived: asyncio.Future[RGBImage]) -> None:
+        try:
+            image = arrived.result()
+        except StopAsyncIteration:
+            self._is_exhausted = True
+        except Exception as error:  # noqa: BLE001  what came before it is finished first
+            self.source_error, self._is_exhausted = error, True
+        else:
+            entry = _Entry(self._num_in, asyncio.get_running_loop().create_future())
+            entry.future.add_done_callback(lambda _: self._news.set())
+            self.pending.append(entry)
+            self._num_in += 1
+            _start(self._start, image, entry)
+
+    def next_finished(self) -> _Entry | None:
+        """The one that is handed out next, if it is finished."""
+        candidates = [self.pending[0]] if self._ordered and self.pending else self.pending
+        entry = next((e for e in candidates if e.future.done()), None)
+        if entry is not None:
+            self.pending.remove(entry)
+        return entry
+
+    async def wait(self) -> None:
+        """Until an image arrives or an outcome is there, where no more can be taken in."""
+        if not self._has_room():
+            await self._news.wait()
+
+    def close(self) -> None:
+        for entry in self.pending:
+            entry.future.cancel()
+        if self._arrival is not None:
+            self._arrival.cancel()
+
+
 async def iterate_async(
     start: StartAsync,
     replies_of: Callable[[asyncio.AbstractEventLoop], LoopReplies],
@@ -188,64 +254,29 @@ async def iterate_async(
     loop = asyncio.get_running_loop()
     replies = replies_of(loop)
     source, close_source = as_async(images, loop)
-    news = asyncio.Event()
-    pending: deque[_Entry] = deque()
-    arrival: asyncio.Future[RGBImage] | None = None
-    source_error: BaseException | None = None
-    num_in, is_exhausted = 0, False
-
-    def has_room() -> bool:
-        return arrival is None and not is_exhausted and len(pending) < window
-
-    def take_in(arrived: asyncio.Future[RGBImage]) -> None:
-        nonlocal num_in, is_exhausted, source_error
-        try:
-            image = arrived.result()
-        except StopAsyncIteration:
-            is_exhausted = True
-        except Exception as error:  # noqa: BLE001  what came before it is finished first
-            source_error, is_exhausted = error, True
-        else:
-            entry = _Entry(num_in, loop.create_future())
-            entry.future.add_done_callback(lambda _: news.set())
-            pending.append(entry)
-            num_in += 1
-            _start(start, image, entry)
-
+    series = _AsyncWindow(start, source, window, ordered)
     replies.expect()
     try:
         while True:
-            news.clear()
-            if has_room():
-                arrival = asyncio.ensure_future(_next_of(source))
-                arrival.add_done_callback(lambda _: news.set())
-                await asyncio.sleep(0)  # an image that is at hand arrives now
-            if arrival is not None and arrival.done():
-                take_in(arrival)
-                arrival = None
-            candidates = [pending[0]] if ordered and pending else pending
-            entry = next((e for e in candidates if e.future.done()), None)
+            await series.take_in()
+            entry = series.next_finished()
             if entry is not None:
-                pending.remove(entry)
                 outcome = _conclude(entry, on_error)
                 unfinished.add(outcome)
                 yield outcome
                 del entry, outcome
-            elif is_exhausted and not pending:
+            elif series.is_over:
                 break
-            elif not has_room():
-                await news.wait()
-        if source_error is not None:
-            raise source_error
+            else:
+                await series.wait()
+        if series.source_error is not None:
+            raise series.source_error
     except BaseException as stop:
-        unfinished.stopped(stop, _not_handed_out(pending, ordered))
+        unfinished.stopped(stop, _not_handed_out(series.pending, ordered))
         raise
     finally:
         replies.arrived()
-        for entry in pending:
-            entry.future.cancel()
-        if arrival is not None:
-            arrival.cancel()
+        series.close()
         close_source()
 
 

@@ -58,7 +58,6 @@ def command(
     options = {"track": track, "max_frames": max_frames, "max_seconds": seconds, "resume": resume}
     facts = {"detkit": __version__, "detector": repr(detector), "confidence_threshold": confidence}
     with errors_in_one_line():
-        facts["model_sha256"] = models.digest(model)
         report = _run(screen, detector, inputs, out, facts, options)
     show_report(screen, report)
     if report.failed:

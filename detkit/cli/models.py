@@ -43,21 +43,6 @@ SecondsOption = Annotated[
 ]
 
 
-def digest(model: str) -> str:
-    """What tells a model file from another one of the same name.
-
-    Raises:
-        DetkitError: If there is no such model.
-    """
-    from detkit.detection.model_cache import sha256_of
-    from detkit.detection.model_files import find_model
-    from detkit.samples import sample_model_path
-
-    path = sample_model_path() if model == SAMPLE_MODEL else find_model(model)[0]
-    files = sorted(path.glob("*.*")) if path.is_dir() else [path]
-    return "".join(sha256_of(file)[: 64 // len(files)] for file in files)
-
-
 def load(model: str, device: str, say: Callable[[str], None] | None = None) -> YOLOv8Detector:
     """The detector for `--model` and `--device`; a model that is not there ends the command.
 

@@ -268,6 +268,11 @@ class YOLOv8Detector(NetworkDetector):
         return other
 
     @property
+    def model_path(self) -> Path | None:
+        """The file or folder that was loaded; `None` before `load_model` and after `close`."""
+        return Path(self._arguments.model_path) if self._arguments else None
+
+    @property
     def num_threads(self) -> int | None:
         """Most CPU threads that `load_model` was told to use; `None` for all."""
         return self._arguments.num_threads if self._arguments else None

@@ -23,6 +23,7 @@ from detkit.images import RGBImage
 from detkit.pipeline.background import OneAtATime
 from detkit.pipeline.opening import VideoInput, open_source
 from detkit.pipeline.tracking import TrackSettings
+from detkit.pipeline.video_run import VideoRun
 from detkit.pipeline.videos import detect_video
 from detkit.results import DetectionResult
 from detkit.video.frames import Frame, FrameSource, Status
@@ -149,18 +150,8 @@ async def annotate_video(
     run.closes_source |= video is not source
     rate = fps or video.fps or 25
     writer = AnnotatedWriter(draw or (Style() if track is False else _TRACKS))
-    num_detections = num_failed = 0
     with _open_sink(Path(output), exact_rate(rate) / stride, video, keep_audio) as sink:
-        pairs: Any = aiter(run)
-        async with aclosing(pairs), OneAtATime() as background:
-            async for frame, outcome in pairs:
-                if isinstance(outcome, DetectionResult):
-                    num_detections += len(outcome)
-                else:
-                    num_failed += 1
-                await background.do(writer.write, sink, frame, outcome)
-                if on_frame is not None:
-                    on_frame(frame, outcome)
+        num_detections, num_failed = await _write_all(run, writer, sink, on_frame)
     return VideoSummary(
         video.source_id,
         sink.path,
@@ -172,6 +163,27 @@ async def annotate_video(
         time.perf_counter() - started,
         run.ledger,
     )
+
+
+async def _write_all(
+    run: VideoRun,
+    writer: AnnotatedWriter,
+    sink: VideoSink | PictureFolder,
+    on_frame: Callable[[Frame, DetectionResult | ItemFailure], None] | None,
+) -> tuple[int, int]:
+    """Draw and write every frame of a run; how many boxes and how many failures there were."""
+    num_detections = num_failed = 0
+    pairs: Any = aiter(run)
+    async with aclosing(pairs), OneAtATime() as background:
+        async for frame, outcome in pairs:
+            if isinstance(outcome, DetectionResult):
+                num_detections += len(outcome)
+            else:
+                num_failed += 1
+            await background.do(writer.write, sink, frame, outcome)
+            if on_frame is not None:
+                on_frame(frame, outcome)
+    return num_detections, num_failed
 
 
 def _open_sink(

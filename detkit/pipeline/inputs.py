@@ -86,6 +86,9 @@ def sort_inputs(sources: Iterable[str], folder: Path) -> Inputs:
         if is_live_name(source):
             inputs.videos.append(source)
             continue
+        if not glob.has_magic(source) and not os.path.lexists(source):
+            inputs.missing.append((source, f"{source}: there is no such file or folder"))
+            continue
         try:
             for path in find_files(source, IMAGE_SUFFIXES | VIDEO_SUFFIXES, exclude=folder):
                 kind = inputs.videos if path.suffix.lower() in VIDEO_SUFFIXES else inputs.images

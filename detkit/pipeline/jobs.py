@@ -27,7 +27,7 @@ from detkit.pipeline.folder_report import (
 from detkit.pipeline.image_feed import ImageRecord
 from detkit.pipeline.images import detect_images
 from detkit.pipeline.inputs import Inputs
-from detkit.pipeline.journal import Journal
+from detkit.pipeline.journal import Journal, identity
 from detkit.pipeline.outputs import OutputNames, picture_suffix
 from detkit.progress import NoProgress, Progress, shown_if
 from detkit.results import DetectionResult
@@ -85,7 +85,7 @@ async def detect_to_folder(
     total = None if inputs.videos else len(inputs.images)
     of_videos = {"track": track, "max_frames": max_frames, "max_seconds": max_seconds}
     started = time.perf_counter()
-    asked = {**(facts or {}), **(settings or {}), **of_videos, "detector": _name(detector.detector)}
+    asked = {**(facts or {}), **(settings or {}), **of_videos, **identity(detector.detector)}
     journal = Journal(report.folder, asked, resume=resume)
     table = CsvSink(report.folder / "detections.csv")
     try:
@@ -218,12 +218,6 @@ class _Job:
     def _count(self, result: DetectionResult) -> None:
         self._report.num_pictures += 1
         self._report.detections_by_class.update(result.names)
-
-
-def _name(detector: object) -> str:
-    """What it says of itself; its class, where that is an address in memory."""
-    kind = type(detector)
-    return kind.__qualname__ if kind.__repr__ is object.__repr__ else repr(detector)
 
 
 def _image_outcome(record: ImageRecord, output: str) -> InputOutcome:

@@ -13,6 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
+from detkit.detection.model_cache import sha256_of
 from detkit.errors import UnsupportedSettingError
 from detkit.pipeline.folder_report import InputOutcome
 from detkit.results import DetectionResult
@@ -123,6 +124,18 @@ class Journal:
             return Done(outcome, [_found(line) for line in mine])
         except (KeyError, TypeError, ValueError):  # somebody else has written in it
             return None
+
+
+def identity(detector: object) -> dict[str, str]:
+    """What tells a detector from another one: its name, and the content of its model file."""
+    kind = type(detector)
+    # Without a word of its own, its `repr` is an address in memory.
+    name = kind.__qualname__ if kind.__repr__ is object.__repr__ else repr(detector)
+    path = getattr(detector, "model_path", None)
+    if not isinstance(path, Path):
+        return {"detector": name}
+    files = sorted(path.glob("*.*")) if path.is_dir() else [path]
+    return {"detector": name, "model_sha256": " ".join(map(sha256_of, files))}
 
 
 def done_before(folder: Path) -> frozenset[str]:

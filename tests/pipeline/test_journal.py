@@ -20,7 +20,7 @@ from detkit import AsyncDetector
 from detkit.errors import UnsupportedSettingError
 from detkit.images import RGBImage
 from detkit.pipeline import FolderReport, detect_to_folder, sort_inputs
-from detkit.pipeline.journal import NAME, done_before
+from detkit.pipeline.journal import NAME, done_before, identity
 from detkit.testing import FakeDetector, image_number, numbered_image, numbered_result
 from detkit.video import VideoSink
 
@@ -167,3 +167,25 @@ def test_a_film_that_was_finished_is_not_looked_at_again(tmp_path: Path) -> None
     report = run(tmp_path / "in", out, seen, resume=True)
     assert (len(seen), report.num_before, report.num_pictures) == (5, 5, 10)
     assert rows(out / "detections.csv") == found
+
+
+def test_a_detector_is_told_from_another_of_its_name(tmp_path: Path) -> None:
+    class Loaded(FakeDetector):
+        model_path: Path | None = None
+
+        def __repr__(self) -> str:
+            return "Loaded(best)"
+
+    detector = Loaded()
+    assert identity(detector) == {"detector": "Loaded(best)"}
+    assert identity(FakeDetector()) == {"detector": "FakeDetector"}
+    path, folder = tmp_path / "best.onnx", tmp_path / "best_openvino_model"
+    folder.mkdir()
+    (folder / "best.xml").write_bytes(b"the same")
+    seen = []
+    for content in (b"0", b"1"):
+        path.write_bytes(content)
+        (folder / "best.bin").write_bytes(content)
+        for detector.model_path in (path, folder):
+            seen.append(identity(detector)["model_sha256"])
+    assert len(set(seen)) == 4
