@@ -61,8 +61,8 @@ class VideoSource(FrameSource):
         num_frames: Frames read by the latest iteration.
         num_damaged: Packets or frames of the latest iteration that did not decode cleanly.
         status: Verdict on the latest iteration: "complete", "truncated" (it ends before the
-            announced end), "corrupt" (damage with frames after it) or "interrupted" (the reader
-            stopped first).
+            announced end, or nothing was found in it for 256 MB), "corrupt" (damage with
+            frames after it) or "interrupted" (the reader stopped first).
 
     Raises:
         VideoOpenError: If there is no such file, it is no video, or it holds only sound.
