@@ -31,6 +31,7 @@ _COMMAND = """([name, limit, given]) => Promise.race([
     new Promise((_, fail) => setTimeout(() => fail(new Error(name + ' took too long')), limit)),
 ])"""
 
+_INDICATOR = ".jp-Notebook-ExecutionIndicator"
 _GO_TO = """number => {
     const notebook = window.jupyterapp.shell.currentWidget.content;
     notebook.deselectAll();
@@ -216,7 +217,7 @@ class NotebookPage:
         self.page.goto(lab.url(f"lab/workspaces/{secrets.token_hex(4)}/tree/{path}"))
         self.page.wait_for_selector(".jp-Notebook .jp-CodeCell")
         self.page.evaluate(KERNEL_IS_UP)
-        self.page.wait_for_selector('.jp-Notebook-ExecutionIndicator[data-status="idle"]')
+        self.wait_until_idle()
         self.command("application:toggle-left-area")
 
     def _heard(self, message: Any) -> None:
@@ -270,6 +271,19 @@ class NotebookPage:
         for _ in range(number):
             self.command("notebook:run-cell-and-select-next")
         self.check_cells()
+
+    def start_last(self) -> None:
+        """Run the last cell and go on."""
+        self.page.evaluate(_GO_TO, 1)
+        self.start_command("notebook:run-cell")
+
+    def status(self) -> str:
+        """Of the kernel, as JupyterLab shows it: "idle", "busy" ..."""
+        return str(self.page.locator(_INDICATOR).get_attribute("data-status"))
+
+    def wait_until_idle(self) -> None:
+        """Wait until no cell runs."""
+        self.page.wait_for_selector(f'{_INDICATOR}[data-status="idle"]')
 
     def execute(self, code: str) -> None:
         """Run code in the kernel, in no cell; fails if it fails."""
