@@ -63,6 +63,7 @@ class BrowserControls:
         self._large_box = ipywidgets.VBox(
             (self.large, self.shrink), layout=ipywidgets.Layout(display="none")
         )
+        self._large_box.add_class("detkit-large")
 
     def layout(self, cards: Sequence[Any]) -> tuple[Any, ...]:
         """Filters, actions, the large picture, the page."""

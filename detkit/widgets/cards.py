@@ -58,6 +58,7 @@ class Card:
         )
         layout = ipywidgets.Layout(width=f"{_CARD_PX + 14}px", margin="0 8px 8px 0")
         self.box = ipywidgets.VBox((self.picture, row), layout=layout)
+        self.box.add_class("detkit-card")  # a click on the picture is one on its first button
 
         def told(action: Callable[[int, Any], object]) -> Callable[[Any], object]:
             return lambda value: None if self._is_showing else action(self._number(), value)

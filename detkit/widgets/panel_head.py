@@ -1,7 +1,7 @@
 """`PanelHead`: the title of a panel, and with it the look of everything below.
 
-`panel_head.js` also gives names to controls that ipywidgets leaves without one, for people who
-listen to a page. Knows colours and the browser's classes; never what a panel is about.
+`panel_head.js` also sees to what people need who listen to a page or use it without a mouse: names,
+keys and focus. Knows colours and the browser's classes; never what a panel is about.
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ _CSS = """
 .detkit-panel tr.detkit-best td { font-weight: 700;
   background: rgba(46, 160, 67, 0.16); }
 .detkit-panel img { border-radius: 4px; }
+.detkit-panel .detkit-card img { cursor: zoom-in; }
+.detkit-panel .detkit-large img { cursor: zoom-out; }
 .detkit-panel .detkit-drop { margin: 6px 2px; }
 .detkit-panel .widget-checkbox label { display: flex; align-items: center; }
 .detkit-panel .widget-checkbox input { margin-top: 0; margin-bottom: 0; }

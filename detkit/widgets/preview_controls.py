@@ -211,13 +211,13 @@ class PreviewControls:
         if numbers["detection_rate"] > 0:  # at rest there is no rate
             facts["detected"] = f"{numbers['detection_rate']:.1f}/s"
             facts["shown"] = f"{numbers['display_rate']:.1f}/s"
-            facts["age"] = f"{numbers['frame_age_ms']:.0f} ms"
+            facts["frame age"] = f"{numbers['frame_age_ms']:.0f} ms"
         facts |= {
             "not shown": f"{numbers['num_not_shown']:.0f}",
             "dropped by the source": f"{numbers['num_skipped']:.0f}",
         }
         if not math.isnan(numbers["round_trip_ms"]):
-            facts["browser"] = f"{numbers['round_trip_ms']:.0f} ms"
+            facts["to the browser and back"] = f"{numbers['round_trip_ms']:.0f} ms"
         text = " · ".join(f"{escape(k)} <b>{escape(v)}</b>" for k, v in facts.items())
         self.hud.value = f'<div class="detkit-note detkit-hud">{escape(caption)} · {text}</div>'
         self._is_showing = True

@@ -47,7 +47,7 @@ _EXECUTE = """async code => {
 _NAMELESS = """() => {
     const name = e => e.getAttribute('aria-label') || e.title || e.textContent.trim()
         || [...(e.labels || [])].map(l => l.textContent.trim()).join('');
-    const kinds = ['button', 'input', 'select', 'textarea', '[role=slider]'];
+    const kinds = ['button', 'input', 'select', 'textarea', '[role=slider]', '[contenteditable]'];
     return [...document.querySelectorAll(kinds.map(k => '.detkit-panel ' + k).join(','))]
         .filter(e => e.offsetParent !== null && !(name(e) && e.tabIndex >= 0))
         .map(e => e.outerHTML.slice(0, 200));
