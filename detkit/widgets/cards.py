@@ -96,7 +96,8 @@ class Card:
 
 def picture_html(jpeg: bytes | None, caption: str, problem: str, width_px: int = _CARD_PX) -> str:
     """A picture with its caption, or the reason why there is none. All text is escaped."""
-    text = escape(caption, quote=True)
+    # Characters that turn the direction of reading would turn that of the numbers beside them.
+    text = escape("".join(c if c.isprintable() else " " for c in caption), quote=True)
     note = f'<div class="detkit-error">{escape(problem)}</div>' if problem else ""
     image = ""
     if jpeg is not None:

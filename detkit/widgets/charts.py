@@ -46,7 +46,7 @@ def chart_svg(runs: Sequence[TrialRun], running: TrialRun | None = None) -> str:
         f'viewBox="0 0 {_WIDTH_PX} {height}" width="100%" '
         f'style="max-width:{_WIDTH_PX}px;color:var(--jp-ui-font-color1, inherit)">'
         f'<g {_FONT}><text x="{_LABEL_PX - 8}" y="14" text-anchor="end" font-weight="600">'
-        f'way, workers × batch size</text>'
+        f"way, workers × batch size</text>"
         f'<text x="{_LABEL_PX}" y="14" font-weight="600">images per second</text>'
         f'<text x="{_LATENCY_PX}" y="14" font-weight="600">latency, ms: median–95 %</text>'
         f"{''.join(rows)}</g></svg>"

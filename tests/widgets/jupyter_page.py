@@ -45,11 +45,13 @@ _EXECUTE = """async code => {
 
 # Controls that a screen reader has no name for, or that the tab key does not reach.
 _NAMELESS = """() => {
-    const name = e => e.getAttribute('aria-label') || e.title || e.textContent.trim()
+    const name = e => e.getAttribute('aria-label') || e.title
+        || !e.isContentEditable && e.textContent.trim()
         || [...(e.labels || [])].map(l => l.textContent.trim()).join('');
     const kinds = ['button', 'input', 'select', 'textarea', '[role=slider]', '[contenteditable]'];
     return [...document.querySelectorAll(kinds.map(k => '.detkit-panel ' + k).join(','))]
-        .filter(e => e.offsetParent !== null && !(name(e) && e.tabIndex >= 0))
+        .filter(e => e.offsetParent !== null)
+        .filter(e => !(name(e) && (e.tabIndex >= 0 || e.isContentEditable)))
         .map(e => e.outerHTML.slice(0, 200));
 }"""
 

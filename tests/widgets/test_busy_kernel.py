@@ -1,4 +1,4 @@
-"""A real kernel with a busy cell: what a page sends to a subshell reaches the panel all the same."""
+"""A real kernel with a busy cell: what a page sends to a subshell reaches the panel."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Panels in a real browser without a mouse, and the one thing that a mouse does beside: enlarging."""
+"""Panels in a real browser without a mouse, and what only a mouse does: pictures are clicked."""
 
 from __future__ import annotations
 
