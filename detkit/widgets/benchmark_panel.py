@@ -170,6 +170,7 @@ class BenchmarkPanel(Panel):
 
         Raises:
             RuntimeError: While a measurement runs, which would put the old ones back.
+            DetectorClosed: If the detector was shut down.
         """
         if self.is_running:
             raise RuntimeError("stop the measurement first: at its end it puts the settings back")
