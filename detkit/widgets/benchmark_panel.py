@@ -198,7 +198,7 @@ class BenchmarkPanel(Panel):
         with self.screen.lock:
             self.parts.code.value = code_for(best.trial)
             self.parts.code.layout.display = "block"
-        self.say(f"wrote {target}; the code below repeats the best run")
+        self.say(f"wrote {target}; the code above repeats the best run")
         return target
 
     # -- the measurement -------------------------------------------------------------------------

@@ -109,7 +109,10 @@ def table_html(runs: Sequence[TrialRun]) -> str:
         lines.append(
             f"<tr{row}>" + "".join(f"<td{k}>{escape(c)}</td>" for c, k in filled) + "</tr>"
         )
-    return f'<table class="detkit-runs">{"".join(lines)}</table>'
+    return (
+        '<div role="region" aria-label="Runs" tabindex="0" style="overflow-x:auto">'
+        f'<table class="detkit-runs">{"".join(lines)}</table></div>'
+    )
 
 
 def _short(run: TrialRun) -> str:

@@ -23,6 +23,7 @@ _CSS = """
 .detkit-panel .detkit-faint { color: var(--jp-ui-font-color2, inherit); }
 .detkit-panel .detkit-error { border-left: 4px solid #d1442f; padding: 4px 8px;
   line-height: 20px; background: rgba(209, 68, 47, 0.12); overflow-wrap: anywhere; }
+.detkit-panel .widget-html, .detkit-panel .widget-html-content { min-width: 0; }
 .detkit-panel table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 .detkit-panel th, .detkit-panel td { padding: 3px 10px; text-align: right; line-height: 18px;
   border-bottom: 1px solid var(--jp-border-color2, #8884); white-space: nowrap; }

@@ -286,8 +286,8 @@ class ResultBrowser(Panel):
 
     def _say_counts(self) -> None:
         self.say(
-            f"{len(self._order)} of {len(self._catalogue)} images · {len(self._selected)} selected "
-            f"· {len(self.marks)} marked"
+            f"{len(self._order):,} of {len(self._catalogue):,} images · "
+            f"{len(self._selected):,} selected · {len(self.marks):,} marked"
         )
 
     def fallback_html(self) -> str:

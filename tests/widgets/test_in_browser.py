@@ -168,7 +168,7 @@ def test_panels_that_a_busy_cell_has_made_answer(notebook: NotebookPage) -> None
     browser = notebook.panel("Results")
     browser.get_by_role("button", name="Next page").click()
     browser.get_by_text("image 2: ").wait_for()
-    assert browser.get_by_label("Page").input_value() == "2"
+    assert browser.get_by_label("Page", exact=True).input_value() == "2"
 
     benchmark = notebook.panel("Benchmark")
     slider(benchmark, "Workers").press("Home")
@@ -218,7 +218,7 @@ def test_running_sweeping_stopping_and_applying(notebook: NotebookPage) -> None:
     panel.get_by_role("button", name="Apply").click()
     panel.locator("text=The detector now has 4 workers").wait_for()
     panel.get_by_role("button", name="Export").click()
-    panel.locator("text=the code below repeats the best run").wait_for()
+    panel.locator("text=the code above repeats the best run").wait_for()
     assert "await measure" in panel.locator("textarea").input_value()
 
     failing = notebook.page.locator(".failing")

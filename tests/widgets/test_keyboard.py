@@ -20,6 +20,13 @@ display(benchmark, results)"""
 CELLS = "() => window.jupyterapp.shell.currentWidget.content.widgets.length"
 COMMAND_MODE = "() => { window.jupyterapp.shell.currentWidget.content.mode = 'command'; }"
 HAS_FOCUS = "text => document.activeElement.textContent.trim() === text"
+# Wider than the page leaves room for, and to be scrolled.
+FITS = """() => {
+    const region = document.querySelector('.detkit-panel [aria-label=Runs]');
+    const panel = region.closest('.detkit-panel');
+    const isInside = region.getBoundingClientRect().right <= panel.getBoundingClientRect().right;
+    return isInside && region.scrollWidth > region.clientWidth;
+}"""
 IN_SIGHT = """() => {
     const image = document.querySelector('.detkit-large img');
     const { top, bottom } = image?.getBoundingClientRect() ?? { top: -1 };
@@ -53,6 +60,13 @@ def test_keys_reach_the_controls_and_nothing_else(notebook: NotebookPage) -> Non
     panel.get_by_text("★ best").wait_for()
     notebook.wait_until(HAS_FOCUS, "Run")
     assert "concurrent awaits, 1 worker" in panel.inner_text()
+
+    notebook.page.set_viewport_size({"width": 700, "height": 1500})
+    table = panel.get_by_role("region", name="Runs")
+    notebook.wait_until(FITS)
+    verdict = table.get_by_role("columnheader", name="Verdict")
+    verdict.scroll_into_view_if_needed()
+    assert table.evaluate("region => region.scrollLeft") > 0
     assert notebook.problems == []
 
 
