@@ -2,6 +2,11 @@
 
 Each panel is shown as the last value of a cell or with `display`. Everything is imported when it
 is first used; panels load ipywidgets, tables load pandas.
+
+Controls answer while a cell is busy, also those of a panel that this cell has shown, where their
+messages go beside the cells: with ipykernel 7 in JupyterLab 4.4 and Notebook 7.4 or later, unless
+their setting "Kernel Comms over subshells" is "disabled". Elsewhere pictures go on, and what a
+person does is taken up when the cell ends.
 """
 
 from __future__ import annotations

@@ -170,6 +170,7 @@ class BenchmarkPanel(Panel):
 
         Raises:
             RuntimeError: While a measurement runs, which would put the old ones back.
+            DetectorClosed: If the detector was shut down.
         """
         if self.is_running:
             raise RuntimeError("stop the measurement first: at its end it puts the settings back")
@@ -197,7 +198,7 @@ class BenchmarkPanel(Panel):
         with self.screen.lock:
             self.parts.code.value = code_for(best.trial)
             self.parts.code.layout.display = "block"
-        self.say(f"wrote {target}; the code below repeats the best run")
+        self.say(f"wrote {target}; the code above repeats the best run")
         return target
 
     # -- the measurement -------------------------------------------------------------------------

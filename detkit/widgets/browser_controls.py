@@ -49,6 +49,16 @@ class BrowserControls:
             layout=ipywidgets.Layout(width="150px"),
             style=look["style"],
         )
+        self.is_showing = False  # the kernel turns the page number, not a person
+        self.page = ipywidgets.BoundedIntText(
+            description="Page",
+            min=1,
+            max=1,
+            value=1,
+            tooltip="Go to a page",
+            layout=ipywidgets.Layout(width="120px"),
+            style={"description_width": "40px"},
+        )
         self.previous = _button("", "chevron-left", "Previous page", 44)
         self.next = _button("", "chevron-right", "Next page", 44)
         self.select_all = _button("Select all shown", "check-square-o", "On all pages", 150)
@@ -63,23 +73,30 @@ class BrowserControls:
         self._large_box = ipywidgets.VBox(
             (self.large, self.shrink), layout=ipywidgets.Layout(display="none")
         )
+        self._large_box.add_class("detkit-large")
 
     def layout(self, cards: Sequence[Any]) -> tuple[Any, ...]:
         """Filters, actions, the large picture, the page."""
         wrap = ipywidgets.Layout(flex_flow="row wrap", align_items="center")
         top = ipywidgets.Layout(flex_flow="row wrap", align_items="flex-start")
         filters = (self.show, self.class_name, self.order, self.count, self.confidence)
-        actions = (self.previous, self.where, self.next, self.select_all, self.select_none)
+        pages = (self.previous, self.page, self.where, self.next)
+        actions = (self.select_all, self.select_none, self.save, self.save_coco)
         return (
             ipywidgets.HBox(filters, layout=wrap),
-            ipywidgets.HBox((*actions, self.save, self.save_coco), layout=wrap),
+            ipywidgets.HBox((*pages, *actions), layout=wrap),
             self._large_box,
             ipywidgets.HBox(tuple(cards), layout=top),
         )
 
     def show_page(self, page: int, num_pages: int) -> None:
         """Say which page this is."""
-        self.where.value = f'<span class="detkit-note">page {page + 1} of {num_pages}</span>'
+        self.is_showing = True
+        try:
+            self.page.max, self.page.value = num_pages, page + 1
+        finally:
+            self.is_showing = False
+        self.where.value = f'<span class="detkit-note">of {num_pages:,}</span>'
         self.previous.disabled = page == 0
         self.next.disabled = page >= num_pages - 1
 

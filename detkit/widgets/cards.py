@@ -58,6 +58,7 @@ class Card:
         )
         layout = ipywidgets.Layout(width=f"{_CARD_PX + 14}px", margin="0 8px 8px 0")
         self.box = ipywidgets.VBox((self.picture, row), layout=layout)
+        self.box.add_class("detkit-card")  # a click on the picture is one on its first button
 
         def told(action: Callable[[int, Any], object]) -> Callable[[Any], object]:
             return lambda value: None if self._is_showing else action(self._number(), value)
@@ -95,7 +96,8 @@ class Card:
 
 def picture_html(jpeg: bytes | None, caption: str, problem: str, width_px: int = _CARD_PX) -> str:
     """A picture with its caption, or the reason why there is none. All text is escaped."""
-    text = escape(caption, quote=True)
+    # Characters that turn the direction of reading would turn that of the numbers beside them.
+    text = escape("".join(c if c.isprintable() else " " for c in caption), quote=True)
     note = f'<div class="detkit-error">{escape(problem)}</div>' if problem else ""
     image = ""
     if jpeg is not None:

@@ -18,7 +18,15 @@ from detkit.results import DetectionResult
 
 Outcome: TypeAlias = "DetectionResult | ItemFailure"
 Show = Literal["all images", "with objects", "without objects", "failed"]
-Order = Literal["input", "most objects", "fewest objects", "most confident", "least confident"]
+Order = Literal[
+    "input",
+    "most objects",
+    "fewest objects",
+    "most confident",
+    "least confident",
+    "class",
+    "failed first",
+]
 SHOWS: tuple[Show, ...] = get_args(Show)
 ORDERS: tuple[Order, ...] = get_args(Order)
 _Ints: TypeAlias = npt.NDArray[np.int64]
@@ -30,7 +38,8 @@ class Query:
 
     Attributes:
         show: Which images.
-        order: In what order; failed ones come last unless in input order.
+        order: In what order; "class" is by name, that of the most confident box of each image.
+            Failed ones come last, unless in input order or asked for first.
         class_name: Count boxes of this class only; `None` counts all.
         confidence_threshold: Count boxes of at least this score only.
         min_count: Leave out images with fewer such boxes; failed ones too, if above 0.
@@ -107,16 +116,33 @@ class Catalogue:
         chosen = np.flatnonzero(keep)
         if query.order == "input":
             return chosen
-        keys: npt.NDArray[np.float64]
-        if query.order in ("most objects", "fewest objects"):
-            keys = counts.astype(np.float64)
-        else:
-            best = self.best_scores(query).astype(np.float64)
-            keys = np.where(best < 0, -1.0 if query.order == "most confident" else 2.0, best)
-        if query.order in ("most objects", "most confident"):
-            keys = -keys
-        keys = np.where(self._is_failed, np.inf, keys)
+        keys = self._keys(query, counts)
+        keys = np.where(self._is_failed, -np.inf if query.order == "failed first" else np.inf, keys)
         return chosen[np.argsort(keys[chosen], kind="stable")]
+
+    def _keys(self, query: Query, counts: _Ints) -> npt.NDArray[np.float64]:
+        """What images are sorted by, smallest first."""
+        if query.order == "most objects":
+            return -counts.astype(np.float64)
+        if query.order == "fewest objects":
+            return counts.astype(np.float64)
+        if query.order == "class":
+            return self._best_classes(query)
+        if query.order == "failed first":
+            return np.zeros(len(self))
+        best = self.best_scores(query).astype(np.float64)
+        return -best if query.order == "most confident" else np.where(best < 0, 2.0, best)
+
+    def _best_classes(self, query: Query) -> npt.NDArray[np.float64]:
+        """Place in the alphabet of the class of each image's best box that counts."""
+        places = np.empty(len(self._ids))
+        for place, name in enumerate(self.class_names):
+            places[self._ids[name]] = place
+        best = np.full(len(self), float(len(places)))
+        counting = np.flatnonzero(self._counting(query))
+        rising = counting[np.argsort(self._score[counting], kind="stable")]
+        best[self._image[rising]] = places[self._class[rising]]  # the last one stays
+        return best
 
     def _counting(self, query: Query) -> npt.NDArray[np.bool_]:
         mask: npt.NDArray[np.bool_] = self._score >= np.float32(query.confidence_threshold)

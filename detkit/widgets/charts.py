@@ -15,7 +15,7 @@ from detkit.widgets.trials import TrialRun, verdicts
 _ROW_PX, _LABEL_PX, _WIDTH_PX, _BAR_PX = 24, 250, 880, 330
 _LATENCY_PX = _LABEL_PX + _BAR_PX + 110
 _MAX_ROWS, _MAX_LABEL_CHARS = 16, 36
-_TEXT_HEADS = ("Way", "Loaded as", "Verdict")
+_TEXT_HEADS = ("Way", "Model", "Verdict")
 _FONT = 'font-family="system-ui, sans-serif" font-size="12" fill="currentColor"'
 _BEST, _EQUAL, _OTHER, _LATENCY = "#2ea043", "#3f9bd8", "#8b949e", "#d9822b"
 
@@ -45,8 +45,10 @@ def chart_svg(runs: Sequence[TrialRun], running: TrialRun | None = None) -> str:
         f'<svg class="detkit-chart" role="img" aria-label="{title}" '
         f'viewBox="0 0 {_WIDTH_PX} {height}" width="100%" '
         f'style="max-width:{_WIDTH_PX}px;color:var(--jp-ui-font-color1, inherit)">'
-        f'<g {_FONT}><text x="{_LABEL_PX}" y="14" font-weight="600">images per second</text>'
-        f'<text x="{_LATENCY_PX}" y="14" font-weight="600">latency, ms: median to 95 %</text>'
+        f'<g {_FONT}><text x="{_LABEL_PX - 8}" y="14" text-anchor="end" font-weight="600">'
+        f"way, workers × batch size</text>"
+        f'<text x="{_LABEL_PX}" y="14" font-weight="600">images per second</text>'
+        f'<text x="{_LATENCY_PX}" y="14" font-weight="600">latency, ms: median–95 %</text>'
         f"{''.join(rows)}</g></svg>"
     )
 
@@ -82,7 +84,7 @@ def table_html(runs: Sequence[TrialRun]) -> str:
     if not runs:
         return ""
     timing = ("Images/s", "± noise", "p50, ms", "p95, ms")
-    heads = ("#", "Way", "Workers", "Batch", "Delay, ms", "Loaded as", *timing, "Failed", "Verdict")
+    heads = ("#", "Way", "Workers", "Batch", "Delay, ms", "Model", *timing, "Failed", "Verdict")
     kinds = [' class="detkit-text"' if head in _TEXT_HEADS else "" for head in heads]
     pairs = tuple(zip(heads, kinds, strict=True))
     lines = ["<tr>" + "".join(f'<th scope="col"{k}>{escape(h)}</th>' for h, k in pairs) + "</tr>"]
@@ -94,7 +96,7 @@ def table_html(runs: Sequence[TrialRun]) -> str:
             f"{trial.max_workers}",
             f"{trial.batch_size}",
             f"{trial.batch_timeout_ms:g}",
-            trial.loaded_as or "given",
+            trial.loaded_as or "as loaded",
             f"{run.images_per_s:.1f}",
             f"{run.noise_per_s:.1f}",
             f"{run.latency_p50_ms:.1f}",
@@ -107,7 +109,10 @@ def table_html(runs: Sequence[TrialRun]) -> str:
         lines.append(
             f"<tr{row}>" + "".join(f"<td{k}>{escape(c)}</td>" for c, k in filled) + "</tr>"
         )
-    return f'<table class="detkit-runs">{"".join(lines)}</table>'
+    return (
+        '<div role="region" aria-label="Runs" tabindex="0" style="overflow-x:auto">'
+        f'<table class="detkit-runs">{"".join(lines)}</table></div>'
+    )
 
 
 def _short(run: TrialRun) -> str:

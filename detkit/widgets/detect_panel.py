@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import ipywidgets
 
+from detkit.api.async_detector import AsyncDetector
 from detkit.errors import ItemFailure
 from detkit.widgets.background_job import End, Job
 from detkit.widgets.cards import picture_html
@@ -73,7 +74,8 @@ class DetectPanel(Panel):
         is_name = hasattr(model, "__fspath__") or isinstance(model, str)
         given = None if is_name else model
         chosen = str(model) if is_name else GIVEN_MODEL
-        name = "" if is_name else f"The model of this notebook ({type(model).__name__})"
+        inner = model.detector if isinstance(model, AsyncDetector) else model
+        name = "" if is_name else f"The model of this notebook ({type(inner).__name__})"
         self.limits = limits or Limits()
         self.pictures: list[DetectedPicture] = []
         self.page = 0

@@ -7,7 +7,9 @@ nothing is left changed. Knows the engine and trials; never a widget, a chart or
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
+import weakref
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -21,20 +23,50 @@ if TYPE_CHECKING:
 
 Clock = Callable[[], float]
 
+_MEASURED = "this detector is being measured, and has its settings back then: wait, or stop it"
+
+
+_lock = threading.Lock()
+_measured: weakref.WeakSet[AsyncDetector] = weakref.WeakSet()
+
 
 @contextmanager
 def knobs(detector: AsyncDetector, trial: Trial) -> Iterator[None]:
-    """Set the knobs of a live detector, and put them back at the end."""
+    """Set the knobs of a live detector, and put them back at the end.
+
+    Raises:
+        RuntimeError: If another measurement has set them: neither would know what to put back.
+    """
+    with _lock:
+        if detector in _measured:
+            raise RuntimeError(_MEASURED)
+        _measured.add(detector)
     before = (detector.max_workers, detector.default_batch_size, detector.batch_timeout_s)
     try:
-        apply(detector, trial)
+        _set(detector, trial)
         yield
     finally:
         detector.max_workers, detector.default_batch_size, detector.batch_timeout_s = before
+        with _lock:
+            _measured.discard(detector)
 
 
 def apply(detector: AsyncDetector, trial: Trial) -> None:
-    """Set the knobs of a live detector; work that is running goes on with them."""
+    """Set the knobs of a live detector for good; work that is running goes on with them.
+
+    Raises:
+        RuntimeError: While it is measured.
+        DetectorClosed: If it was shut down.
+    """
+    if detector.get_stats()["shutdown"]:
+        raise DetectorClosed("the detector has been shut down: there is nothing left to set")
+    with _lock:
+        if detector in _measured:
+            raise RuntimeError(_MEASURED)
+        _set(detector, trial)
+
+
+def _set(detector: AsyncDetector, trial: Trial) -> None:
     detector.max_workers = trial.max_workers
     detector.default_batch_size = trial.batch_size
     detector.batch_timeout_s = trial.batch_timeout_ms / 1e3
@@ -63,6 +95,7 @@ async def measure(
 
     Raises:
         ValueError: If there are no images.
+        RuntimeError: If another measurement of this detector is under way.
         DetectorClosed: If the detector was or is shut down.
         Exception: What the detector raised, if not one image has a result.
     """

@@ -47,6 +47,7 @@ class Panel:
         """Put the parts of the panel below its title, and errors and status below them."""
         head = PanelHead(title=self.title)
         self.widget.children = (head, *children, self._status, self._error)
+        _let_page_choose_shell(self.widget)
 
     # -- what is said --------------------------------------------------------------------------
 
@@ -148,6 +149,19 @@ class Panel:
     def __repr__(self) -> str:
         state = ", closed" if self.is_closed else ""
         return f"<{type(self).__name__} {self.title!r}{state}>"
+
+
+def _let_page_choose_shell(widget: Any) -> None:
+    """Controls answer while a cell is busy, also those that this very cell has made.
+
+    JupyterLab sends what a person does to a subshell, beside the busy one. ipykernel 7.4 takes it
+    from there to the shell that wrote to the control last, which is that of the cell
+    (`shell_channel_thread_main` asks the comm for `_reply_subshell_for`, if it has one), to serve
+    code that waits for an answer where it asked. Panels never do.
+    """
+    widget.comm._reply_subshell_for = None
+    for child in getattr(widget, "children", ()):
+        _let_page_choose_shell(child)
 
 
 def _close_tree(widget: Any) -> None:

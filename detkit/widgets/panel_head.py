@@ -1,7 +1,7 @@
 """`PanelHead`: the title of a panel, and with it the look of everything below.
 
-`panel_head.js` also gives names to controls that ipywidgets leaves without one, for people who
-listen to a page. Knows colours and the browser's classes; never what a panel is about.
+`panel_head.js` also sees to what people need who listen to a page or use it without a mouse: names,
+keys and focus. Knows colours and the browser's classes; never what a panel is about.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ _CSS = """
 .detkit-panel .detkit-faint { color: var(--jp-ui-font-color2, inherit); }
 .detkit-panel .detkit-error { border-left: 4px solid #d1442f; padding: 4px 8px;
   line-height: 20px; background: rgba(209, 68, 47, 0.12); overflow-wrap: anywhere; }
+.detkit-panel .widget-html, .detkit-panel .widget-html-content { min-width: 0; }
 .detkit-panel table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 .detkit-panel th, .detkit-panel td { padding: 3px 10px; text-align: right; line-height: 18px;
   border-bottom: 1px solid var(--jp-border-color2, #8884); white-space: nowrap; }
@@ -31,6 +32,8 @@ _CSS = """
 .detkit-panel tr.detkit-best td { font-weight: 700;
   background: rgba(46, 160, 67, 0.16); }
 .detkit-panel img { border-radius: 4px; }
+.detkit-panel .detkit-card img { cursor: zoom-in; }
+.detkit-panel .detkit-large img { cursor: zoom-out; }
 .detkit-panel .detkit-drop { margin: 6px 2px; }
 .detkit-panel .widget-checkbox label { display: flex; align-items: center; }
 .detkit-panel .widget-checkbox input { margin-top: 0; margin-bottom: 0; }

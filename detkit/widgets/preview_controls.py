@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from html import escape
 from typing import TYPE_CHECKING, Any
 
@@ -40,7 +41,7 @@ class PreviewControls:
         self, preview: VideoPreview, num_frames: int | None, confidence_threshold: float
     ) -> None:
         self._preview = preview
-        self._is_showing = False  # the kernel moves the position slider, not a person
+        self._is_showing = False  # the kernel moves a control, not a person
         button = ipywidgets.Button
         narrow = ipywidgets.Layout(width="90px")
         self.play = button(description="Play", icon="play", tooltip="Play or pause", layout=narrow)
@@ -154,10 +155,12 @@ class PreviewControls:
             self._preview.seek(frame_index)
 
     def _set_workers(self, value: int) -> None:
-        self._preview.detector.max_workers = value
+        if not self._is_showing:
+            self._preview.detector.max_workers = value
 
     def _set_speed(self, speed: float) -> None:
-        self._preview.set_speed(None if speed == math.inf else speed)
+        if not self._is_showing:
+            self._preview.set_speed(None if speed == math.inf else speed)
 
     def _set_tracking(self, switch: ipywidgets.Checkbox) -> None:
         preview = self._preview
@@ -211,21 +214,37 @@ class PreviewControls:
         if numbers["detection_rate"] > 0:  # at rest there is no rate
             facts["detected"] = f"{numbers['detection_rate']:.1f}/s"
             facts["shown"] = f"{numbers['display_rate']:.1f}/s"
-            facts["age"] = f"{numbers['frame_age_ms']:.0f} ms"
+            facts["frame age"] = f"{numbers['frame_age_ms']:.0f} ms"
         facts |= {
             "not shown": f"{numbers['num_not_shown']:.0f}",
             "dropped by the source": f"{numbers['num_skipped']:.0f}",
         }
         if not math.isnan(numbers["round_trip_ms"]):
-            facts["browser"] = f"{numbers['round_trip_ms']:.0f} ms"
+            facts["to the browser and back"] = f"{numbers['round_trip_ms']:.0f} ms"
         text = " · ".join(f"{escape(k)} <b>{escape(v)}</b>" for k, v in facts.items())
         self.hud.value = f'<div class="detkit-note detkit-hud">{escape(caption)} · {text}</div>'
-        self._is_showing = True
-        try:
-            index = shown.frame.frame_index
+        index, num_workers = shown.frame.frame_index, self._preview.detector.max_workers
+        with self._showing():
             if not self.position.disabled:
                 self.position.max = max(self.position.max, index)
                 self.position.value = index
+            self.workers.max = max(self.workers.max, num_workers)
+            self.workers.value = num_workers
+
+    def show_speed(self, speed: float | None) -> None:
+        """Choose the speed that was set; one that the list lacks is added to it."""
+        value = math.inf if speed is None else speed
+        with self._showing():
+            if value not in (known for _, known in self.speed.options):
+                self.speed.options = (*_SPEEDS, (f"{value:g}×", value))
+            self.speed.value = value
+
+    @contextmanager
+    def _showing(self) -> Iterator[None]:
+        """What changes meanwhile is no order."""
+        self._is_showing = True
+        try:
+            yield
         finally:
             self._is_showing = False
 

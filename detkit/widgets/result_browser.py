@@ -99,6 +99,7 @@ class ResultBrowser(Panel):
             self.on_change(control, self._search)
         self.on_click(parts.previous, lambda: self.turn_to(self.page - 1))
         self.on_click(parts.next, lambda: self.turn_to(self.page + 1))
+        self.on_change(parts.page, self._page_asked)
         self.on_click(parts.shrink, lambda: self.enlarge(None))
         self.on_click(parts.select_all, self.select_all)
         self.on_click(parts.select_none, self.select_none)
@@ -141,6 +142,10 @@ class ResultBrowser(Panel):
         self.screen.post("page", self._draw_page)
         if self.enlarged is not None:
             self.enlarge(self.enlarged)
+
+    def _page_asked(self, number: int) -> None:
+        if not self.parts.is_showing:
+            self.turn_to(number - 1)
 
     def enlarge(self, index: int | None) -> None:
         """Show one image large, with names and scores; `None` takes it away."""
@@ -189,9 +194,8 @@ class ResultBrowser(Panel):
             for index in sorted(self.marks)
         ]
         if target.suffix.lower() == ".json":
-            target.write_text(
-                json.dumps(coco_dataset(reviewed, self._images.size_hw)), encoding="utf-8"
-            )
+            dataset = coco_dataset(reviewed, self._images.size_hw)
+            target.write_text(json.dumps(dataset), encoding="utf-8")
         elif target.suffix.lower() == ".csv":
             marks_dataframe(reviewed).to_csv(target, index=False)
         else:
@@ -282,8 +286,8 @@ class ResultBrowser(Panel):
 
     def _say_counts(self) -> None:
         self.say(
-            f"{len(self._order)} of {len(self._catalogue)} images · {len(self._selected)} selected "
-            f"· {len(self.marks)} marked"
+            f"{len(self._order):,} of {len(self._catalogue):,} images · "
+            f"{len(self._selected):,} selected · {len(self.marks):,} marked"
         )
 
     def fallback_html(self) -> str:

@@ -135,6 +135,8 @@ class VideoPreview(Panel):
         """Times the source's own speed; `None` is as fast as the detector can."""
         self.view.channel.is_sparing = speed is None
         self.player.set_speed(speed)
+        with self.screen.lock:
+            self.parts.show_speed(speed)
 
     def redraw(self) -> None:
         """Draw the frame on the page again, with the settings of now; nothing is inferred."""

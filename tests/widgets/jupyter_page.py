@@ -20,6 +20,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from widgets.page_checks import NAMELESS, UNREADABLE
+
 ROOT = Path(__file__).parents[2]
 START_S = 40.0
 WAIT_MS = 15_000
@@ -31,6 +33,7 @@ _COMMAND = """([name, limit, given]) => Promise.race([
     new Promise((_, fail) => setTimeout(() => fail(new Error(name + ' took too long')), limit)),
 ])"""
 
+_INDICATOR = ".jp-Notebook-ExecutionIndicator"
 _GO_TO = """number => {
     const notebook = window.jupyterapp.shell.currentWidget.content;
     notebook.deselectAll();
@@ -40,51 +43,6 @@ _EXECUTE = """async code => {
     const session = window.jupyterapp.shell.currentWidget.context.sessionContext.session;
     const reply = await session.kernel.requestExecute({ code }).done;
     return reply.content.status === 'ok' ? '' : reply.content.evalue;
-}"""
-
-# Controls that a screen reader has no name for, or that the tab key does not reach.
-_NAMELESS = """() => {
-    const name = e => e.getAttribute('aria-label') || e.title || e.textContent.trim()
-        || [...(e.labels || [])].map(l => l.textContent.trim()).join('');
-    const kinds = ['button', 'input', 'select', 'textarea', '[role=slider]'];
-    return [...document.querySelectorAll(kinds.map(k => '.detkit-panel ' + k).join(','))]
-        .filter(e => e.offsetParent !== null && !(name(e) && e.tabIndex >= 0))
-        .map(e => e.outerHTML.slice(0, 200));
-}"""
-
-# Texts with a contrast below 4.5 to what lies behind them, the bound of WCAG 2.1, 1.4.3.
-_UNREADABLE = """() => {
-    const rgba = text => {
-        const [r, g, b, a = 1] = text.match(/[\\d.]+/g).map(Number);
-        return [r, g, b, a];
-    };
-    const mixed = (v, a, below) => v * a + below * (1 - a);
-    const over = (top, below) => top.slice(0, 3).map((v, i) => mixed(v, top[3], below[i]));
-    const behind = e => {
-        if (!e) return [255, 255, 255];
-        const own = rgba(getComputedStyle(e).backgroundColor);
-        return own[3] === 1 ? own.slice(0, 3) : over(own, behind(e.parentElement));
-    };
-    const light = c => {
-        const [r, g, b] = c.map(v => v / 255)
-            .map(v => v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
-        return 0.2126 * r + 0.7152 * g + 0.0722 * b;
-    };
-    const ours = '.detkit-title, .detkit-note, .detkit-faint, .detkit-error, td, th, svg text,'
-        + '.detkit-drop *, .widget-label, .widget-readout, .jupyter-button:enabled';
-    const found = [];
-    for (const panel of document.querySelectorAll('.detkit-panel')) {
-        for (const e of panel.querySelectorAll(ours)) {
-            if (!e.textContent.trim() || !e.getClientRects().length) continue;
-            const style = getComputedStyle(e);
-            const ink = rgba(e.tagName === 'text' ? style.fill : style.color);
-            const ground = behind(e);
-            const [a, b] = [light(over(ink, ground)), light(ground)].sort((x, y) => y - x);
-            const contrast = (a + 0.05) / (b + 0.05);
-            if (contrast < 4.5) found.push(`${contrast.toFixed(2)}: ${e.outerHTML.slice(0, 160)}`);
-        }
-    }
-    return found;
 }"""
 
 KERNEL_IS_UP = """async () => {
@@ -216,7 +174,7 @@ class NotebookPage:
         self.page.goto(lab.url(f"lab/workspaces/{secrets.token_hex(4)}/tree/{path}"))
         self.page.wait_for_selector(".jp-Notebook .jp-CodeCell")
         self.page.evaluate(KERNEL_IS_UP)
-        self.page.wait_for_selector('.jp-Notebook-ExecutionIndicator[data-status="idle"]')
+        self.wait_until_idle()
         self.command("application:toggle-left-area")
 
     def _heard(self, message: Any) -> None:
@@ -245,10 +203,10 @@ class NotebookPage:
             self.command("apputils:change-theme", theme=f"JupyterLab {theme}")
             named = f'body[data-jp-theme-name="JupyterLab {theme}"]'
             self.page.wait_for_selector(named, state="attached")
-            problems = self.page.evaluate(_UNREADABLE)
+            problems = self.page.evaluate(UNREADABLE)
             assert problems == [], (theme, problems)
         self.page.wait_for_selector('.detkit-panel [role="slider"][aria-label]')
-        assert self.page.evaluate(_NAMELESS) == []
+        assert self.page.evaluate(NAMELESS) == []
 
     def start_command(self, name: str) -> None:
         """Run a command of JupyterLab and go on."""
@@ -270,6 +228,19 @@ class NotebookPage:
         for _ in range(number):
             self.command("notebook:run-cell-and-select-next")
         self.check_cells()
+
+    def start_last(self) -> None:
+        """Run the last cell and go on."""
+        self.page.evaluate(_GO_TO, 1)
+        self.start_command("notebook:run-cell")
+
+    def status(self) -> str:
+        """Of the kernel, as JupyterLab shows it: "idle", "busy" ..."""
+        return str(self.page.locator(_INDICATOR).get_attribute("data-status"))
+
+    def wait_until_idle(self) -> None:
+        """Wait until no cell runs."""
+        self.page.wait_for_selector(f'{_INDICATOR}[data-status="idle"]')
 
     def execute(self, code: str) -> None:
         """Run code in the kernel, in no cell; fails if it fails."""

@@ -103,6 +103,37 @@ def test_apply_turns_the_live_detector(front: Front, detector: AsyncDetector) ->
         assert "2 workers" in panel.status_text
 
 
+def test_two_panels_never_measure_one_detector_at_once(
+    front: Front, fake: FakeDetector, detector: AsyncDetector
+) -> None:
+    fake.gates.at("in_detector").close()
+    with made(detector) as first, made(detector) as second:
+        front.set(first.parts.workers, value=2)
+        front.click(first.parts.run_button)
+        fake.gates.at("in_detector").wait_for_arrivals()
+        front.click(second.parts.apply_button)
+        assert "this detector is being measured" in second.error_text
+        front.click(second.parts.run_button)
+        assert second.wait(20)
+        assert "this detector is being measured" in second.error_text
+        fake.gates.open_all()
+        assert first.wait(20)
+        assert len(first.runs) == 1 and detector.max_workers == 1
+        front.click(second.parts.run_button)
+        assert second.wait(20)
+        assert second.error_text == "" and len(second.runs) == 1
+
+
+def test_nothing_is_applied_to_a_detector_that_was_shut_down(
+    front: Front, detector: AsyncDetector
+) -> None:
+    with made(detector) as panel:
+        detector.shutdown()
+        front.click(panel.parts.apply_button)
+        assert "DetectorClosed" in panel.error_text
+        assert "The detector now has" not in panel.status_text
+
+
 def test_sweep_measures_the_grid(front: Front, detector: AsyncDetector) -> None:
     with made(detector) as panel:
         front.set(panel.parts.workers, value=2)

@@ -46,6 +46,27 @@ failing"""
 )
 BUSY = "import time; time.sleep(0 if 'once' not in globals() else 6); once = True"
 
+# Ends when a person has pressed "Select none" in a panel that this very cell has made.
+FIRST_SHOWN = """import threading
+from detkit import AsyncDetector
+from detkit.samples import sample_detector, scene
+from detkit.widgets import BenchmarkPanel, DetectPanel, ResultBrowser, VideoPreview
+
+model, images = sample_detector(), [scene(seed)[0] for seed in range(3)]
+results = [model.detect(image) for image in images]
+detector = AsyncDetector(model, max_workers=2)
+browser = ResultBrowser(images, results, page_size=2)
+pressed = threading.Event()
+browser.parts.select_none.on_click(lambda _: pressed.set())
+display(
+    VideoPreview("../data/belt.mp4", detector, max_width_px=400),
+    browser,
+    BenchmarkPanel(detector, images, seconds_per_run=0.2),
+    DetectPanel(detector),
+)
+assert pressed.wait(60)
+"""
+
 SAYS = """([title, text]) => [...document.querySelectorAll('.detkit-panel')]
     .some(p => p.innerText.startsWith(title) && p.innerText.includes(text))"""
 ALTS = """title => [...document.querySelectorAll('.detkit-panel')]
@@ -101,8 +122,7 @@ def test_playing_seeking_and_turning_the_threshold(notebook: NotebookPage) -> No
     threshold.press("Home")
     slider(panel, "Frame").press("Home")
     slider(panel, "Workers").press("Home")
-    status = notebook.page.locator(".jp-Notebook-ExecutionIndicator").get_attribute("data-status")
-    assert status == "busy"
+    assert notebook.status() == "busy"
     line = panel.locator(".detkit-hud").inner_text()
     assert float(re.search(r"shown ([\d.]+)", line)[1]) > 0  # type: ignore[index]
 
@@ -136,6 +156,38 @@ def test_playing_seeking_and_turning_the_threshold(notebook: NotebookPage) -> No
     assert notebook.problems == []
 
 
+@pytest.mark.parametrize("notebook", [("04_video_preview", [FIRST_SHOWN])], indirect=True)
+def test_panels_that_a_busy_cell_has_made_answer(notebook: NotebookPage) -> None:
+    notebook.start_last()
+    preview = notebook.panel("Video preview")
+    slider(preview, "Confidence").press("End")
+    notebook.wait_until(SAYS, ["Video preview", "frame 0 at 0.00 s, 0 objects"])
+    slider(preview, "Frame").press("End")
+    notebook.wait_until(SAYS, ["Video preview", "frame 249"])
+
+    browser = notebook.panel("Results")
+    browser.get_by_role("button", name="Next page").click()
+    browser.get_by_text("image 2: ").wait_for()
+    assert browser.get_by_label("Page", exact=True).input_value() == "2"
+
+    benchmark = notebook.panel("Benchmark")
+    slider(benchmark, "Workers").press("Home")
+    benchmark.get_by_role("button", name="Run").click()
+    benchmark.get_by_text("★ best").wait_for()
+    assert "batch, 1 worker" in benchmark.inner_text()
+
+    notebook.panel("Detect").locator("input[type=file]").set_input_files(
+        ROOT / "data" / "images" / "scene_00.jpg"
+    )
+    notebook.wait_until(SAYS, ["Detect", "1 of 1 pictures done"])
+
+    assert notebook.status() == "busy"
+    browser.get_by_role("button", name="Select none").click()
+    notebook.wait_until_idle()
+    notebook.check_cells()
+    assert notebook.problems == []
+
+
 @pytest.mark.parametrize(
     "notebook", [("05_interactive_benchmark", [FAILING_BENCHMARK])], indirect=True
 )
@@ -166,7 +218,7 @@ def test_running_sweeping_stopping_and_applying(notebook: NotebookPage) -> None:
     panel.get_by_role("button", name="Apply").click()
     panel.locator("text=The detector now has 4 workers").wait_for()
     panel.get_by_role("button", name="Export").click()
-    panel.locator("text=the code below repeats the best run").wait_for()
+    panel.locator("text=the code above repeats the best run").wait_for()
     assert "await measure" in panel.locator("textarea").input_value()
 
     failing = notebook.page.locator(".failing")

@@ -53,6 +53,9 @@ def made(**options: object) -> ResultBrowser:
         (Query(order="fewest objects"), [1, 3, 0, 4, 2]),
         (Query(order="most confident"), [0, 4, 3, 1, 2]),
         (Query(order="least confident"), [3, 4, 0, 1, 2]),
+        (Query(order="class"), [3, 0, 4, 1, 2]),
+        (Query(order="class", class_name="nut"), [0, 4, 1, 3, 2]),
+        (Query(order="failed first"), [2, 0, 1, 3, 4]),
         (Query(show="with objects", class_name="<b>bolt</b>"), [0, 3, 4]),
         (Query(show="with objects", class_name="nut"), [0, 4]),
         (Query(show="with objects", confidence_threshold=0.75), [0, 4]),
@@ -83,7 +86,21 @@ def test_pages(front: Front) -> None:
         assert [card.index for card in browser.cards] == [4, None]
         assert browser.cards[1].box.layout.display == "none"
         assert browser.parts.next.disabled
-        assert "page 3 of 3" in browser.parts.where.value
+        assert browser.parts.page.value == 3 and "of 3" in browser.parts.where.value
+
+
+def test_going_to_a_page(front: Front) -> None:
+    with made(page_size=1) as browser:
+        front.set(browser.parts.page, value=4)
+        browser.screen.flush()
+        assert browser.page == 3 and browser.cards[0].index == 3
+        front.click(browser.parts.previous)
+        browser.screen.flush()
+        assert browser.parts.page.value == 3
+        front.set(browser.parts.show, index=SHOWS.index("failed"))
+        browser.screen.flush()
+        assert browser.parts.page.value == browser.parts.page.max == 1
+        assert browser.cards[0].index == 2
 
 
 def test_only_the_page_shown_is_read(front: Front) -> None:
@@ -130,6 +147,11 @@ def test_enlarging(front: Front) -> None:
         front.click(browser.parts.shrink)
         browser.screen.flush()
         assert browser.parts.large.value == ""
+
+
+def test_a_name_cannot_turn_what_stands_beside_it(front: Front) -> None:
+    with made(sources=["\u202egpj.<b>exe</b>\x1b\n", *"bcde"]) as browser:
+        assert "> gpj.&lt;b&gt;exe&lt;/b&gt;  : 2 objects<" in browser.cards[0].picture.value
 
 
 def test_selection_is_a_table(front: Front) -> None:

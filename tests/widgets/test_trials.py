@@ -1,7 +1,12 @@
 from __future__ import annotations
 
+import ast
+import asyncio
+from typing import Any
+
 import pytest
 
+from detkit.testing import FakeDetector, numbered_image
 from detkit.widgets.charts import chart_svg, table_html
 from detkit.widgets.trials import (
     Round,
@@ -93,10 +98,20 @@ def test_the_table_has_one_row_per_run() -> None:
     assert list(runs_dataframe([]).columns) == list(table.columns)
 
 
-def test_code_compiles_and_names_the_settings() -> None:
+def test_code_names_the_settings() -> None:
     code = code_for(Trial("stream", 3, 8, 2.0))
-    compile(code, "cell", "exec", flags=0x2000)  # with top-level await, as in a cell
     assert "max_workers=3" in code and "batch_size=8" in code
+
+
+def test_code_runs_as_a_cell() -> None:
+    trial = Trial("stream", 2, 3, 2.0)
+    cell = compile(code_for(trial), "cell", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+    names: dict[str, Any] = {
+        "detector": FakeDetector(),
+        "images": [numbered_image(n) for n in range(5)],
+    }
+    asyncio.run(eval(cell, names))
+    assert names["run"].trial == trial and names["run"].num_images >= 15
 
 
 def test_the_chart_has_a_bar_per_run_and_speaks() -> None:

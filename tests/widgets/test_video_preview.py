@@ -87,6 +87,14 @@ def test_the_fastest_speed_is_still_named_when_it_is_chosen(
         assert not preview.view.channel.is_sparing
 
 
+def test_a_speed_that_code_sets_is_shown(front: Front, detector: AsyncDetector) -> None:
+    with opened(front, frames(2), detector) as preview:
+        for speed, label in ((0.5, "0.5×"), (None, "as fast as possible"), (3, "3×"), (1, "1×")):
+            preview.set_speed(speed)
+            assert preview.parts.speed.label == label
+            assert preview.player._orders.speed == speed
+
+
 def test_stepping_shows_one_frame_each(front: Front, detector: AsyncDetector) -> None:
     with opened(front, frames(9), detector) as preview:
         for number in (2, 3, 4):
@@ -176,6 +184,10 @@ def test_the_workers_slider_turns_the_running_detector(
     with opened(front, frames(5), detector) as preview:
         front.set(preview.parts.workers, value=3)
         assert detector.max_workers == 3
+        detector.max_workers = 9  # by another panel, or by code
+        front.click(preview.parts.step)
+        front.wait_for(lambda: preview.parts.workers.value == 9)
+        assert detector.max_workers == 9
 
 
 def test_a_failing_frame_is_shown_as_failed_and_the_next_one_comes(front: Front) -> None:
