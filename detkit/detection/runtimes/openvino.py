@@ -186,7 +186,7 @@ class _Networks:
         height, width = hw or (ANY, ANY)
         if not model.input(0).partial_shape.is_static:
             model.reshape([1, height, width, 3])
-        if hw is not None and not self._is_exact:
+        if hw is not None and not _is_narrow(hw) and not self._is_exact:
             replace_silu(model)
         config: dict[str, object] = {
             "INFERENCE_PRECISION_HINT": "f32" if _is_narrow(hw) else self._hint,
