@@ -211,14 +211,19 @@ _CLOSED: Any = None
 def _check_int8(path: Path, wanted: str, is_int8: bool) -> None:
     """An int8 network is one on disk already, made by `optimize`; its rest is in bf16 or fp32."""
     if wanted == "int8" and not is_int8:
-        raise ModelLoadError(
-            f"there is no int8 version of {path.name}: make one with detector.optimize(images), "
-            "on some hundred images of your own"
-        )
+        raise lacks_int8(path)
     if is_int8 and wanted not in ("auto", "int8"):
         raise ModelLoadError(
             f"{path.name} is an int8 network: precision must be 'auto' or 'int8', got {wanted!r}"
         )
+
+
+def lacks_int8(path: Path) -> ModelLoadError:
+    """The error for a float network that is asked to be in int8."""
+    return ModelLoadError(
+        f"there is no int8 version of {path.name}: make one with detector.optimize(images), "
+        "on some hundred images of your own"
+    )
 
 
 def _choose_precision(core: Any, wanted: str, layout: Layout) -> str:
