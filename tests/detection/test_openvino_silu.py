@@ -10,13 +10,18 @@ import pytest
 
 from detkit.detection.environment import import_openvino
 from detkit.detection.quantize import read_network
-from detkit.detection.runtimes import openvino
+from detkit.detection.runtimes import openvino, openvino_silu
 from detkit.detection.runtimes.contract import LoadOptions
 from detkit.detection.runtimes.openvino_silu import replace_silu
 from detkit.detection.threads import ThreadLayout, ThreadPlan
 
 ov = import_openvino()
 from openvino import opset13 as ops  # noqa: E402  without its telemetry, which is arranged above
+
+
+@pytest.fixture(autouse=True)
+def every_size_is_worth_it(monkeypatch):
+    monkeypatch.setattr(openvino_silu, "_FEWEST", 1)
 
 
 def silu(values: np.ndarray) -> np.ndarray:
@@ -76,12 +81,23 @@ def test_what_is_no_silu_stays():
     assert kinds(network) == before
 
 
+def test_what_is_too_small_to_be_worth_a_loop_stays(monkeypatch):
+    monkeypatch.setattr(openvino_silu, "_FEWEST", 100)
+    given = [ops.parameter(shape, ov.Type.f32) for shape in ([1, 4, 5, 5], [1, 3, 5, 5])]
+    network = ov.Model([ops.swish(one) for one in given], given, "two sizes")
+    replace_silu(network)
+    assert (kinds(network)["Abs"], kinds(network)["Swish"]) == (1, 1)
+
+
 @pytest.mark.parametrize("model", ["tiny_onnx", "tiny_openvino"])
 def test_every_silu_of_an_export_is_found(request, model):
     path = request.getfixturevalue(model)
     path = next(path.glob("*.xml")) if path.is_dir() else path
     converted = kinds(read_network(path))
     network = openvino.the_core().read_model(path)
+    replace_silu(network)
+    assert kinds(network)["Abs"] == 0  # of an unknown size
+    network.reshape([1, 3, 96, 128])
     replace_silu(network)
     assert kinds(network)["Abs"] == converted["Swish"] > 10
     assert kinds(network)["Swish"] == 0
