@@ -141,6 +141,11 @@ def test_the_cache_knows_a_model_by_its_weights(tiny_onnx, images, tmp_path):
         assert copy.detect(images[3]) == load(report.path).detect(images[3])
 
 
+def test_a_checkpoint_without_an_int8_copy_is_told_by_its_own_name(tiny_pt):
+    with pytest.raises(ModelLoadError, match=f"no int8 version of {tiny_pt.name}: make one with"):
+        load(tiny_pt, precision="int8")
+
+
 def test_paths_do_as_well_as_arrays_and_an_earlier_copy_is_replaced(
     tiny_onnx, images, tmp_path, report
 ):

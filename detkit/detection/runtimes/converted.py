@@ -50,6 +50,8 @@ def open_runtime(options: LoadOptions) -> Runtime:
         key = key_of(options.path, _facts(options))
     except OSError as error:
         raise ModelLoadError(f"{options.path.name} cannot be read: {error.strerror}") from error
+    if options.precision == "int8":
+        raise openvino.lacks_int8(options.path)  # the name in the cache would tell nothing
     with _converting:
         entry = cache.find(key)
         if entry is not None:

@@ -27,6 +27,7 @@ from detkit.detection.openvino_file import model_file, read_metadata
 from detkit.detection.postprocess import RawOutput
 from detkit.detection.runtimes.contract import LoadOptions, Runtime
 from detkit.detection.runtimes.openvino_network import prepare, read_levels
+from detkit.detection.runtimes.openvino_silu import replace_silu
 from detkit.detection.threads import ThreadLayout, ThreadPlan
 from detkit.errors import ModelLoadError
 
@@ -81,7 +82,9 @@ def open_runtime(options: LoadOptions) -> Runtime:
         rest = "auto" if is_int8 else options.precision
         precision = _choose_precision(core, rest, facts.layout)
         plan = ThreadPlan(options.num_threads)
-        networks = _Networks(core, prepare(model, facts), _HINTS[precision][0], plan)
+        is_exact = not is_int8 and precision != "bf16"
+        prepared = prepare(model, facts)
+        networks = _Networks(core, prepared, _HINTS[precision][0], plan, is_exact=is_exact)
         with plan.call() as layout:
             networks.get(facts.size_hw, layout)
     except ModelLoadError:
@@ -150,12 +153,15 @@ class OpenVinoRuntime(Runtime):
 class _Networks:
     """Compiled networks by input size and layout of threads, shared by replicas. Thread-safe."""
 
-    def __init__(self, core: Any, model: Any, hint: str, plan: ThreadPlan) -> None:
+    def __init__(
+        self, core: Any, model: Any, hint: str, plan: ThreadPlan, *, is_exact: bool
+    ) -> None:
         self.plan = plan
         self.num_outputs = len(model.outputs)
         self._core = core
         self._model = model
         self._hint = hint
+        self._is_exact = is_exact
         self._lock = threading.Lock()
         self._compiled: dict[_Key, Any] = {}
 
@@ -176,11 +182,12 @@ class _Networks:
         return len(sizes) < MAX_COMPILED_SIZES
 
     def _compile(self, hw: tuple[int, int] | None, layout: ThreadLayout) -> Any:
-        model = self._model
+        model = self._model.clone()
         height, width = hw or (ANY, ANY)
         if not model.input(0).partial_shape.is_static:
-            model = model.clone()
             model.reshape([1, height, width, 3])
+        if hw is not None and not _is_narrow(hw) and not self._is_exact:
+            replace_silu(model)
         config: dict[str, object] = {
             "INFERENCE_PRECISION_HINT": "f32" if _is_narrow(hw) else self._hint,
             "INFERENCE_NUM_THREADS": layout.num_threads,
@@ -204,14 +211,19 @@ _CLOSED: Any = None
 def _check_int8(path: Path, wanted: str, is_int8: bool) -> None:
     """An int8 network is one on disk already, made by `optimize`; its rest is in bf16 or fp32."""
     if wanted == "int8" and not is_int8:
-        raise ModelLoadError(
-            f"there is no int8 version of {path.name}: make one with detector.optimize(images), "
-            "on some hundred images of your own"
-        )
+        raise lacks_int8(path)
     if is_int8 and wanted not in ("auto", "int8"):
         raise ModelLoadError(
             f"{path.name} is an int8 network: precision must be 'auto' or 'int8', got {wanted!r}"
         )
+
+
+def lacks_int8(path: Path) -> ModelLoadError:
+    """The error for a float network that is asked to be in int8."""
+    return ModelLoadError(
+        f"there is no int8 version of {path.name}: make one with detector.optimize(images), "
+        "on some hundred images of your own"
+    )
 
 
 def _choose_precision(core: Any, wanted: str, layout: Layout) -> str:
