@@ -159,11 +159,11 @@ class Drawing:
         self.draw(canvas)
         return canvas
 
-    def draw(self, canvas: RGBImage) -> None:
-        """Draw into uint8 RGB of shape (H, W, 3), of the size that it was planned for."""
+    def draw(self, canvas: RGBImage, *, is_bgr: bool = False) -> None:
+        """Draw into uint8 RGB, or BGR, of shape (H, W, 3), of the size that it was planned for."""
         parts: list[Trail | Outline | Label] = [*self.trails, *self.outlines, *self.labels]
         for part in parts:
-            part.draw(canvas)
+            part.draw(canvas, is_bgr=is_bgr)
 
 
 def plan_drawing(image_hw: tuple[int, int], result: DetectionResult, style: Style) -> Drawing:

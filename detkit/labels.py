@@ -63,11 +63,11 @@ class Label(NamedTuple):
     color: Color
     size: int
 
-    def draw(self, canvas: RGBImage) -> None:
-        """Draw it into uint8 RGB of shape (H, W, 3)."""
+    def draw(self, canvas: RGBImage, *, is_bgr: bool = False) -> None:
+        """Draw it into uint8 RGB, or BGR, of shape (H, W, 3)."""
         left, top, right, bottom = self.area
-        picture = _written(self.text, self.color, self.size, right - left, bottom - top)
-        canvas[top:bottom, left:right] = picture
+        size_wh = right - left, bottom - top
+        canvas[top:bottom, left:right] = _written(self.text, self.color, self.size, size_wh, is_bgr)
 
 
 def place_labels(
@@ -150,8 +150,12 @@ def _overlaps(places: list[Area], taken: list[Area]) -> npt.NDArray[np.int32]:
 
 # In a video the same texts come again and again. At 1280×720 a picture of one is some 8 kB.
 @lru_cache(maxsize=256)
-def _written(text: str, color: Color, size: int, width: int, height: int) -> RGBImage:
-    picture: RGBImage = np.full((height, width, 3), color, np.uint8)
+def _written(
+    text: str, color: Color, size: int, size_wh: tuple[int, int], is_bgr: bool
+) -> RGBImage:
+    width, height = size_wh
+    background = color[::-1] if is_bgr else color
+    picture: RGBImage = np.full((height, width, 3), background, np.uint8)
     ink = _BLACK if _luminance(color) > _EQUAL_CONTRAST_LUMINANCE else _WHITE
     # Digits and capitals are 0.7 of the size: this baseline centres them.
     _put_text(picture, text, (_pad(size), round(height / 2 + 0.35 * size)), ink, size)

@@ -18,6 +18,7 @@ from detkit.labels import Area, Color, Corners
 _RIM: Color = (16, 18, 22)
 # What half of the rim's colour makes of every level, as OpenCV's tables are laid out.
 _RIM_OVER = ((np.arange(256)[:, None] + _RIM) // 2).astype(np.uint8).reshape(1, 256, 3)
+_RIM_OVER_BGR = np.ascontiguousarray(_RIM_OVER[:, :, ::-1])
 
 _TRAIL_STRETCHES = 4  # of growing width, so that a trail ends in a point
 _TRAIL_SHIFT = 4  # bits behind the point: a slow object's trail is no staircase
@@ -49,16 +50,18 @@ class Outline(NamedTuple):
         is_small = (whole.right - whole.left) * (whole.bottom - whole.top) <= _SMALL_PX
         return [whole] if is_small else self.rims
 
-    def draw(self, canvas: RGBImage) -> None:
-        """Draw it into uint8 RGB of shape (H, W, 3)."""
+    def draw(self, canvas: RGBImage, *, is_bgr: bool = False) -> None:
+        """Draw it into uint8 RGB, or BGR, of shape (H, W, 3)."""
+        rim_over = _RIM_OVER_BGR if is_bgr else _RIM_OVER
         for left, top, right, bottom in self.rims:
             strip = canvas[top:bottom, left:right]
-            cv2.LUT(strip, _RIM_OVER, dst=strip)
+            cv2.LUT(strip, rim_over, dst=strip)
+        color = self.color[::-1] if is_bgr else self.color
         left, top, right, bottom = self.box
         # Line by line: exact in width, where OpenCV's thick lines are rounded and uneven.
         for i in range(self.width):
             corners = (left + i, top + i), (right - i, bottom - i)
-            cv2.rectangle(canvas, *corners, self.color)
+            cv2.rectangle(canvas, *corners, color)
 
 
 def place_outline(box: Corners, color: Color, width: int, image_hw: tuple[int, int]) -> Outline:
@@ -94,9 +97,10 @@ class Trail(NamedTuple):
     color: Color
     areas: list[Area]
 
-    def draw(self, canvas: RGBImage) -> None:
-        """Draw it into uint8 RGB of shape (H, W, 3)."""
-        for extra, tint in ((2, _RIM), (0, self.color)):
+    def draw(self, canvas: RGBImage, *, is_bgr: bool = False) -> None:
+        """Draw it into uint8 RGB, or BGR, of shape (H, W, 3)."""
+        for extra, color in ((2, _RIM), (0, self.color)):
+            tint = color[::-1] if is_bgr else color
             for stretch, thickness in zip(self.stretches, self.widths, strict=True):
                 cv2.polylines(
                     canvas, [stretch], False, tint, thickness + extra, cv2.LINE_AA, _TRAIL_SHIFT

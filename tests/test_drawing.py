@@ -260,3 +260,6 @@ def test_nothing_is_drawn_outside_the_areas_that_a_plan_names() -> None:
         whole = plan.over(image)
         assert np.array_equal(whole[is_inside], canvas[is_inside])
         assert np.array_equal(whole[~is_inside], image[~is_inside])
+        turned = image[:, :, ::-1].copy()
+        plan.draw(turned, is_bgr=True)
+        assert np.array_equal(turned[:, :, ::-1], whole)

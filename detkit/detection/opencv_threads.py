@@ -1,4 +1,4 @@
-"""OpenCV's threads, which belong to the whole process: borrowed while images are letterboxed.
+"""OpenCV's threads, which belong to the whole process: borrowed for single calls on pictures.
 
 The number that a user set holds at all other times. Knows OpenCV and a number.
 """
@@ -15,7 +15,10 @@ class OpenCvThreads:
     """While anybody is inside, OpenCV takes as many threads as it was told, if it was. Thread-safe.
 
     Two workers that both let OpenCV take every core wait for each other; the number itself is
-    changed in 0.1 us.
+    changed in 0.1 us. But going down to one also ends the threads that OpenCV has, and waits for
+    that: 4 ms on two busy cores. So whoever hands OpenCV whole pictures beside a working detector
+    comes in here as well. (Zero would end none, but a call that starts at that moment subtracts
+    one from it to know how many to start: `ThreadPool::run` in its parallel_impl.cpp.)
     """
 
     def __init__(self) -> None:

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from detkit.detection.opencv_threads import opencv_threads
+from detkit.drawing import Drawing
 from detkit.images import RGBImage
 from detkit.results import DetectionResult
 from detkit.widgets.overlay import Overlay
@@ -40,7 +42,12 @@ class SmallPicture:
         """With the boxes and trails of a result, which is in pixels of the picture as it was."""
         if result is None:
             return self.pixels
-        return (overlay or Overlay(labels=show_labels)).draw(self.pixels, self._scaled(result))
+        overlay = overlay or Overlay(labels=show_labels)
+        return self.planned(result, overlay).over(self.pixels)
+
+    def planned(self, result: DetectionResult, overlay: Overlay) -> Drawing:
+        """Its boxes and trails, placed in the shrunk picture."""
+        return overlay.plan(self.pixels.shape[:2], self._scaled(result))
 
     def _scaled(self, result: DetectionResult) -> DetectionResult:
         if self.scale_xy == (1.0, 1.0):
@@ -62,28 +69,25 @@ def shrunk(image: RGBImage, max_wh: tuple[int, int]) -> SmallPicture:
     size_wh = (max(1, round(width * scale)), max(1, round(height * scale)))
     # Up to a half, bilinear loses nothing that shows, in a tenth of the time of area averaging.
     how = cv2.INTER_LINEAR if scale >= 0.5 else cv2.INTER_AREA
-    small = np.asarray(cv2.resize(image, size_wh, interpolation=how), dtype=np.uint8)
+    with opencv_threads:
+        small = np.asarray(cv2.resize(image, size_wh, interpolation=how), dtype=np.uint8)
     return SmallPicture(small, (size_wh[0] / width, size_wh[1] / height))
 
 
-def drawn(
-    image: RGBImage,
-    result: DetectionResult | None,
-    max_wh: tuple[int, int],
-    *,
-    show_labels: bool = True,
-    overlay: Overlay | None = None,
-) -> RGBImage:
-    """The picture with its boxes, no larger than `max_wh`."""
-    return shrunk(image, max_wh).drawn(result, show_labels=show_labels, overlay=overlay)
+def encode_jpeg(image: RGBImage, quality: int = 80) -> bytes:
+    """An RGB picture as the bytes of a JPEG file."""
+    return _jpeg_of_bgr(_to_bgr(image), quality)
 
 
-def encode_jpeg(image: RGBImage, quality: int = 80, scratch: RGBImage | None = None) -> bytes:
-    """An RGB picture as the bytes of a JPEG file; `scratch` of its shape saves an allocation."""
-    bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR, dst=scratch)
+def _to_bgr(image: RGBImage, canvas: RGBImage | None = None) -> RGBImage:
+    with opencv_threads:
+        return np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2BGR, dst=canvas), dtype=np.uint8)
+
+
+def _jpeg_of_bgr(bgr: RGBImage, quality: int) -> bytes:
     done, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])
     if not done:
-        raise ValueError(f"a picture of shape {image.shape} cannot be encoded as JPEG")
+        raise ValueError(f"a picture of shape {bgr.shape} cannot be encoded as JPEG")
     return bytes(data)
 
 
@@ -108,13 +112,19 @@ class JpegBudget:
         self.max_bytes = max_bytes
         self.quality = _MAX_QUALITY - 5
         # Fresh memory for every picture takes longer to get than the picture takes to fill.
-        self._scratch: RGBImage = np.empty((0, 0, 3), np.uint8)
+        self._canvas: RGBImage = np.empty((0, 0, 3), np.uint8)
 
-    def encode(self, image: RGBImage) -> bytes:
-        """The picture as JPEG."""
-        if self._scratch.shape != image.shape:
-            self._scratch = np.empty(image.shape, np.uint8)
-        data = encode_jpeg(image, self.quality, self._scratch)
+    def encode(
+        self, picture: SmallPicture, result: DetectionResult | None, overlay: Overlay
+    ) -> bytes:
+        """The picture with what was found in it, as JPEG."""
+        if self._canvas.shape != picture.pixels.shape:
+            self._canvas = np.empty(picture.pixels.shape, np.uint8)
+        # The encoder wants another order of colours: the copy that this takes is drawn into.
+        bgr = _to_bgr(picture.pixels, self._canvas)
+        if result is not None:
+            picture.planned(result, overlay).draw(bgr, is_bgr=True)
+        data = _jpeg_of_bgr(bgr, self.quality)
         if len(data) > self.max_bytes:
             self.quality = max(_MIN_QUALITY, self.quality - 10)
         elif len(data) < 0.6 * self.max_bytes:

@@ -23,7 +23,7 @@ from detkit.results import DetectionResult
 from detkit.widgets.frame_channel import FrameChannel, RateMeter
 from detkit.widgets.frame_view import FrameView
 from detkit.widgets.panel import Panel
-from detkit.widgets.pictures import JpegBudget, drawn, placeholder
+from detkit.widgets.pictures import JpegBudget, placeholder, shrunk
 from detkit.widgets.player import Player
 from detkit.widgets.playing import Shown, State
 from detkit.widgets.preview_controls import PreviewControls
@@ -237,9 +237,9 @@ class VideoPreview(Panel):
         result = self.visible(shown)
         self.parts.learn_classes(shown.outcome)
         self._width_px = self.view.width_px
-        room_wh, overlay = _room(self._width_px), self.parts.overlay()
-        picture = drawn(shown.frame.image, result, room_wh, overlay=overlay)
-        self.view.show(self._budget.encode(picture), caption_of(shown, result))
+        picture = shrunk(shown.frame.image, _room(self._width_px))
+        jpeg = self._budget.encode(picture, result, self.parts.overlay())
+        self.view.show(jpeg, caption_of(shown, result))
         if isinstance(shown.outcome, ItemFailure):
             self.show_error(f"frame {shown.frame.frame_index}: {describe(shown.outcome.exception)}")
         if is_new:
