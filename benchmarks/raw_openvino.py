@@ -34,8 +34,11 @@ class RawOpenVino:
             fill_letterbox(image, loaded.plan(image.shape[:2]), pixels[0])
             self._inputs.append(pixels)
         networks = loaded.runtime._networks
-        model = _exported(loaded.runtime.source) if as_exported else networks._model.clone()
-        model.reshape([1, *plan.input_hw, 3])
+        if as_exported:
+            model = _exported(loaded.runtime.source)
+            model.reshape([1, *plan.input_hw, 3])
+        else:
+            model = networks.network(plan.input_hw)
         hint = {"INFERENCE_PRECISION_HINT": networks._hint}
 
         def requests(count: int, **config: object) -> list[Any]:

@@ -181,13 +181,17 @@ class _Networks:
         sizes = [hw for hw, used in self._compiled if used == layout and hw is not None]
         return len(sizes) < MAX_COMPILED_SIZES
 
-    def _compile(self, hw: tuple[int, int] | None, layout: ThreadLayout) -> Any:
+    def network(self, hw: tuple[int, int] | None) -> Any:
+        """The network for inputs of height and width `hw`, or of any, before it is compiled."""
         model = self._model.clone()
         height, width = hw or (ANY, ANY)
         if not model.input(0).partial_shape.is_static:
             model.reshape([1, height, width, 3])
         if hw is not None and not _is_narrow(hw) and not self._is_exact:
             replace_silu(model)
+        return model
+
+    def _compile(self, hw: tuple[int, int] | None, layout: ThreadLayout) -> Any:
         config: dict[str, object] = {
             "INFERENCE_PRECISION_HINT": "f32" if _is_narrow(hw) else self._hint,
             "INFERENCE_NUM_THREADS": layout.num_threads,
@@ -197,7 +201,7 @@ class _Networks:
             # two cores), and beside busy processes a network waited for the very core it sat on.
             "ENABLE_CPU_PINNING": False,
         }
-        return self._core.compile_model(model, "CPU", config)
+        return self._core.compile_model(self.network(hw), "CPU", config)
 
 
 def _is_narrow(hw: tuple[int, int] | None) -> bool:
