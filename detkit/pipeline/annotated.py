@@ -33,7 +33,7 @@ from detkit.video.read_ahead import Keep
 from detkit.video.sinks import VideoSink, exact_rate
 from detkit.video.sources import VideoSource
 from detkit.video.writing import write_errors
-from detkit.video.yuv import Area, Planes, even_areas, read_area
+from detkit.video.yuv import Area, even_areas
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -148,6 +148,7 @@ async def annotate_video(
         **settings,
     )
     run.closes_source |= video is not source
+    run.needs_images = True
     rate = fps or video.fps or 25
     writer = AnnotatedWriter(draw or (Style() if track is False else _TRACKS))
     with _open_sink(Path(output), exact_rate(rate) / stride, video, keep_audio) as sink:
@@ -232,7 +233,7 @@ class AnnotatedWriter:
             and self._size_hw in (None, frame.size_hw)
         ):
             self._size_hw = frame.size_hw
-            areas = self._draw_areas(planes, outcome, style)
+            areas = self._draw_areas(frame.image, outcome, style)
             sink.write_drawn(planes, self._canvas, areas, frame.pts_seconds)
             return
         picture = self._drawn(frame.image, outcome)
@@ -254,17 +255,16 @@ class AnnotatedWriter:
         return self._draw(image, outcome)
 
     def _draw_areas(
-        self, planes: Planes, outcome: DetectionResult | ItemFailure, style: Style
+        self, image: RGBImage, outcome: DetectionResult | ItemFailure, style: Style
     ) -> list[Area]:
         """Make the canvas show the drawn picture, in the areas where anything is drawn at all."""
         if not isinstance(outcome, DetectionResult):
             return []
-        height, width = planes[0].shape
-        if self._canvas.shape[:2] != (height, width):
-            self._canvas = np.empty((height, width, 3), np.uint8)
-        drawing = plan_drawing((height, width), outcome, style)
-        areas = even_areas(drawing.areas(), (height, width))
-        for area in areas:
-            read_area(planes, area, self._canvas)
+        if self._canvas.shape != image.shape:
+            self._canvas = np.empty_like(image)
+        drawing = plan_drawing(image.shape[:2], outcome, style)
+        areas = even_areas(drawing.areas(), image.shape[:2])
+        for left, top, right, bottom in areas:
+            self._canvas[top:bottom, left:right] = image[top:bottom, left:right]
         drawing.draw(self._canvas)
         return areas

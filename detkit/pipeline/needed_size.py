@@ -14,7 +14,7 @@ from detkit.video.frames import Frame, size_of
 
 
 class View(NamedTuple):
-    """A frame, and the pixels that a detector sees of it; make it where frames are read."""
+    """A frame, and the pixels that a detector sees of it. Make it where frames are read."""
 
     frame: Frame
     pixels: RGBImage

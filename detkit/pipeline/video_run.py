@@ -87,6 +87,8 @@ class VideoRun:
             whether the source was whole.
         policy: "every" or "latest".
         closes_source: Whether the source is closed when the run ends.
+        needs_images: Whether every `Frame.image` will be asked for: then it is made while frames
+            are read ahead.
     """
 
     def __init__(
@@ -106,6 +108,7 @@ class VideoRun:
         self.source = source
         self.policy = policy
         self.closes_source = False
+        self.needs_images = False
         self.ledger = FrameLedger(
             source.source_id, source.expected_frames, is_endless=source.is_live
         )
@@ -159,6 +162,8 @@ class VideoRun:
                 if count % self._stride:
                     self.ledger.drop(ticket, "stride")
                 else:
+                    if self.needs_images:
+                        _ = frame.image  # converted here, and once
                     yield _Ticketed(ticket, View.of(frame, self._needed_hw))
         except Exception as error:
             detail = without_credentials(describe(error))

@@ -1,6 +1,6 @@
-"""RGB pictures as the three planes that H.264 stores, colour at half the size, and back.
+"""`YuvPlanes`: RGB pictures as the three planes that H.264 stores, colour at half the size.
 
-Owns both conversions. Knows numpy and OpenCV; never a codec or a file.
+Owns that conversion. Knows numpy and OpenCV; never a codec or a file.
 """
 
 from __future__ import annotations
@@ -20,15 +20,12 @@ Planes: TypeAlias = tuple[Plane, Plane, Plane]
 # Left, top, right and bottom; the latter two are the first pixels beyond it.
 Area: TypeAlias = tuple[int, int, int, int]
 
-
 # ITU-R BT.709-6: luma from items 3.2 and 3.3, limited range from 3.4 at 8 bits.
 _LUMA = np.array([0.2126, 0.7152, 0.0722])
 _BLUE = (np.array([0.0, 0.0, 1.0]) - _LUMA) / 1.8556
 _RED = (np.array([1.0, 0.0, 0.0]) - _LUMA) / 1.5748
-_GAIN, _OFFSET = np.array([[219], [224], [224]]) / 255, np.array([16, 128, 128])
-_FROM_RGB = np.column_stack([_GAIN * [_LUMA, _BLUE, _RED], _OFFSET])
-_INVERSE = np.linalg.inv(_FROM_RGB[:, :3])
-_TO_RGB = np.column_stack([_INVERSE, -_INVERSE @ _OFFSET])
+_GAIN = np.array([[219], [224], [224]]) / 255
+_FROM_RGB = np.column_stack([_GAIN * [_LUMA, _BLUE, _RED], [16, 128, 128]])
 
 # To begin with an area takes as long as so many of its pixels: some 10 µs.
 _AREA_COST_PX = 8_000
@@ -92,25 +89,6 @@ class YuvPlanes:
         cv2.extractChannel(colours, 0, dst=luma[top:bottom, left:right])
         cv2.extractChannel(averaged, 1, dst=blue[there])
         cv2.extractChannel(averaged, 2, dst=red[there])
-
-
-def read_area(planes: Planes, area: Area, canvas: RGBImage) -> None:
-    """Show one area of a BT.709 picture, and nothing else of it, on a canvas.
-
-    Args:
-        planes: Luma, and colour at half the size.
-        area: Left, top, right and bottom, the latter two beyond; all even.
-        canvas: uint8 RGB of shape (H, W, 3), of the size of luma.
-    """
-    left, top, right, bottom = area
-    luma, blue, red = planes
-    there = np.s_[top // 2 : bottom // 2, left // 2 : right // 2]
-    size_wh = right - left, bottom - top
-    colour = [
-        cv2.resize(plane[there], size_wh, interpolation=cv2.INTER_NEAREST) for plane in (blue, red)
-    ]
-    merged = cv2.merge([luma[top:bottom, left:right], *colour])
-    cv2.transform(merged, _TO_RGB, dst=canvas[top:bottom, left:right])
 
 
 def even_areas(areas: Iterable[Area], image_hw: tuple[int, int]) -> list[Area]:
