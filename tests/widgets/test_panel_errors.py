@@ -50,7 +50,7 @@ def in_observe(front: Front, preview: VideoPreview, patch: pytest.MonkeyPatch) -
 
 def in_render(front: Front, preview: VideoPreview, patch: pytest.MonkeyPatch) -> None:
     with patch.context() as only_once:
-        only_once.setattr("detkit.widgets.video_preview.drawn", fail)
+        only_once.setattr("detkit.widgets.video_preview.shrunk", fail)
         front.set(preview.parts.confidence, value=0.7)
         front.wait_for(lambda: "boom" in preview.error_text)
 
