@@ -107,7 +107,7 @@ class LoopReplies:
         except DetkitError as error:
             for item in items:
                 if item.token is not None and not item.token.done():
-                    item.token.set_exception(type(error)(*error.args))
+                    _fail(item.token, type(error)(*error.args))
 
     def deliver(self, outcomes: Sequence[tuple[asyncio.Future[Any], Outcome | None]]) -> int:
         """Set the futures' results soon, on their loop."""
@@ -137,7 +137,7 @@ class LoopReplies:
             if future.done():
                 continue
             if isinstance(outcome, Failed):
-                future.set_exception(outcome.exception)
+                _fail(future, outcome.exception)
             else:
                 future.set_result(outcome)
 
@@ -157,6 +157,15 @@ class LoopReplies:
         self._is_beating = self._num_awaited > 0 and loop is not None and not loop.is_closed()
         if self._is_beating and loop is not None:
             loop.call_later(HEARTBEAT_S, self._beat)
+
+
+def _fail(future: asyncio.Future[Any], error: BaseException) -> None:
+    """Give a future of our own its error, which a coroutine of ours is about to raise.
+
+    Where the loop is closed before that, the future does not complain that nobody has asked.
+    """
+    future.set_exception(error)
+    future.exception()
 
 
 class _FutureReply:

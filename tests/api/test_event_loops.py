@@ -15,7 +15,9 @@ import pytest
 from stopwatch import Stopwatch
 
 from detkit import AsyncDetector, DetectionResult, detect_multiple_async
+from detkit.api.replies import LoopReplies
 from detkit.api.waiting import HEARTBEAT_S
+from detkit.api.workers import Failed
 from detkit.images import RGBImage
 from detkit.testing import FakeDetector, Gates, numbered_image, result_number
 
@@ -279,3 +281,26 @@ def test_t17_a_signal_reaches_a_loop_that_only_awaits_a_detection() -> None:
 
         took_s = asyncio.run(main())
     assert took_s <= 0.5
+
+
+def test_a_loop_that_ends_before_a_failure_is_raised_leaves_no_complaint(
+    stray_errors: list[str],
+) -> None:
+    loop = asyncio.new_event_loop()
+    replies = LoopReplies(loop, lambda items: None)
+    future = loop.create_future()
+
+    async def call(outcome: asyncio.Future[Any]) -> None:
+        await outcome
+
+    task = loop.create_task(call(future))
+    loop.run_until_complete(asyncio.sleep(0))
+    replies.deliver([(future, Failed("detect", ValueError("poison")))])
+    loop.call_soon(loop.stop)
+    loop.run_forever()  # one turn: the future knows, its task does not yet
+    assert future.done() and not task.done()
+    loop.close()
+    task._log_destroy_pending = False  # type: ignore[attr-defined]  # the loop just ends
+    del task, future, replies, loop
+    gc.collect()
+    assert stray_errors == []
