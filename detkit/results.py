@@ -220,9 +220,17 @@ class DetectionResult:
         Args:
             image: The array, of which a weak reference is kept.
         """
+        return self.with_image_from(weakref.ref(image))
+
+    def with_image_from(self, image: Callable[[], npt.NDArray[np.uint8] | None]) -> DetectionResult:
+        """The same result, which asks for its image where somebody wants to see it.
+
+        Args:
+            image: Gives the array, or `None` where it is gone; is to keep no pixels alive.
+        """
         copy = object.__new__(DetectionResult)
         _fill(copy, self.boxes, self.scores, self.classes, self.metadata)
-        return _seen(copy, weakref.ref(image))
+        return _seen(copy, image)
 
     @classmethod
     def empty(cls, metadata: Metadata | None = None) -> DetectionResult:

@@ -5,6 +5,7 @@ Knows frames, results and what a detector says of itself; never files or how any
 
 from __future__ import annotations
 
+import weakref
 from typing import Any, NamedTuple
 
 from detkit.images import RGBImage
@@ -25,8 +26,12 @@ class View(NamedTuple):
         return cls(frame, frame.reduced(needed_hw(frame.size_hw)))
 
     def in_frame(self, result: DetectionResult) -> DetectionResult:
-        """A result of the pixels with boxes in pixels of the frame."""
-        return enlarged(result, size_of(self.pixels), self.frame.size_hw)
+        """A result of the pixels with boxes in pixels of the frame, whose image it shows."""
+        found = enlarged(result, size_of(self.pixels), self.frame.size_hw)
+        if found is result:
+            return result
+        frame = weakref.ref(self.frame)
+        return found.with_image_from(lambda: None if (held := frame()) is None else held.image)
 
 
 def needed_size(detector: Any) -> NeededSize:

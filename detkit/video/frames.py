@@ -32,7 +32,7 @@ class Frame:
             has no clock, as a folder of pictures.
     """
 
-    __slots__ = ("_picture", "frame_index", "pts_seconds", "source_id")
+    __slots__ = ("__weakref__", "_picture", "frame_index", "pts_seconds", "source_id")
 
     def __init__(
         self,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import gc
 import pickle
 import threading
 from collections.abc import Sequence
@@ -125,6 +126,11 @@ def test_a_detector_sees_no_more_than_it_needs_and_boxes_are_of_the_whole(tmp_pa
         assert frame.image.shape == (720, 320, 3)
         assert result.metadata["image_hw"] == (720, 320)
         assert result.boxes.tolist() == [[8, 12, 80, 720]]
+        assert result.image is frame.image
+    kept = [result for _, result in pairs]
+    del frame, result, pairs
+    gc.collect()
+    assert [result.image for result in kept] == [None] * 6  # a result keeps no pixels alive
 
 
 def test_frames_that_are_left_out_are_not_converted(tmp_path: Path, converted: list[int]) -> None:
